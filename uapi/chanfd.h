@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * chanfd: Go's concurrency primitives as file descriptors.
+ *
+ * This header is the contract between the kernel module and its users.
+ *
+ * A handle is an open file description that refers to one object (a channel,
+ * a waitgroup, a token or a context). Its access mode is a capability:
+ *
+ *	object		O_RDONLY may		O_WRONLY may
+ *	channel		receive			send, close
+ *	waitgroup	wait			add, done, make tokens
+ *	context		observe, derive		cancel, bind
+ *
+ * and O_RDWR may do both. An operation that the handle has no right to fails
+ * with EPERM, or EBADF for read(2) and write(2).
+ *
+ * Rules that hold for every call:
+ *  - Structures are extended only at their end. The size is part of the ioctl
+ *    number: a shorter structure than the kernel knows is completed with
+ *    zeroes, a longer one is accepted if the unknown tail is zero, else E2BIG.
+ *    Shorter than the first published version is ENOTTY.
+ *  - Unknown flags and non-zero reserved fields are EINVAL.
+ *  - A call that fails leaves the object as it was, and its outputs unwritten.
+ *  - A deadline is an absolute CLOCK_MONOTONIC time in nanoseconds; 0 is none.
+ *  - A context of -1 is none. A context that is done makes the call fail with
+ *    ECANCELED or ETIMEDOUT, before anything else is tried.
+ *  - A signal before the call has taken effect restarts it (SA_RESTART) or
+ *    ends it with EINTR; afterwards the call reports success.
+ */
+#ifndef _UAPI_CHANFD_H
+#define _UAPI_CHANFD_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define CHANFD_NAME_LEN		16	/* name of an object, NUL included */
+#define CHANFD_TEXT_LEN		64	/* text of a cause, NUL included */
+#define CHANFD_KEY_LEN		16	/* key of a context's value */
+#define CHANFD_MAX_VALUE	4096	/* bytes of a context's value */
+#define CHANFD_MAX_MESSAGE	65536	/* bytes of a message */
+#define CHANFD_MAX_CAPACITY	(1 << 20) /* messages in a channel's buffer */
+#define CHANFD_MAX_BATCH	1024	/* messages moved by one call */
+#define CHANFD_MAX_CASES	4096	/* cases of one select */
+#define CHANFD_MAX_BINDINGS	16	/* file descriptors bound to one context */
+
+/* What a handle may do; also the argument of CHANFD_IOC_REDUCE. */
+#define CHANFD_READ		(1U << 0)
+#define CHANFD_WRITE		(1U << 1)
+
+/* Flags of the calls that make handles. */
+#define CHANFD_NONBLOCK		(1U << 2) /* O_NONBLOCK; also per call, see below */
+#define CHANFD_INHERIT		(1U << 3) /* not O_CLOEXEC */
+#define CHANFD_PAIR		(1U << 4) /* fd[0] has CHANFD_READ, fd[1] CHANFD_WRITE */
+
+/* Further flags of CHANFD_IOC_CHANNEL. */
+#define CHANFD_VARIABLE		(1U << 8) /* elem_size is the most, not the size */
+
+/* Further flags of CHANFD_IOC_CONTEXT. */
+#define CHANFD_OBSERVE		(1U << 8) /* one handle, and nobody can cancel it alone */
+#define CHANFD_KEEP		(1U << 9) /* live on when the last canceller is gone */
+#define CHANFD_WITHOUT_CANCEL	(1U << 10) /* the parent's values, not its end */
+
+/* Further flag of CHANFD_IOC_TOKEN. */
+#define CHANFD_AUTO_DONE	(1U << 8) /* closing the token is done, not broken */
+
+/* Flags of CHANFD_IOC_SEND, CHANFD_IOC_RECV and CHANFD_IOC_SELECT:
+ * CHANFD_NONBLOCK, and for select only:
+ */
+#define CHANFD_ORDERED		(1U << 8) /* first ready case wins, not a random one */
+
+enum {
+	CHANFD_TYPE_CHANNEL	= 1,
+	CHANFD_TYPE_WAITGROUP	= 2,
+	CHANFD_TYPE_TOKEN	= 3,
+	CHANFD_TYPE_CONTEXT	= 4,
+};
+
+/**
+ * struct chanfd_channel - make a channel (CHANFD_IOC_CHANNEL on /dev/chanfd)
+ * @flags:	CHANFD_PAIR, CHANFD_NONBLOCK, CHANFD_INHERIT, CHANFD_VARIABLE
+ * @elem_size:	bytes of every message (of the longest, with CHANFD_VARIABLE),
+ *		0 to CHANFD_MAX_MESSAGE; not 0 with CHANFD_VARIABLE
+ * @capacity:	messages held while no receiver waits, 0 (a send waits for its
+ *		receiver) to CHANFD_MAX_CAPACITY
+ * @reserved:	0
+ * @name:	for people; printable, NUL-terminated, may be empty
+ * @fd:		out: the handles; without CHANFD_PAIR, fd[0] may do everything
+ *		and fd[1] is -1
+ * @id:		out: never used again for another object
+ */
+struct chanfd_channel {
+	__u32 flags;
+	__u32 elem_size;
+	__u32 capacity;
+	__u32 reserved;
+	__u8  name[CHANFD_NAME_LEN];
+	__s32 fd[2];
+	__u64 id;
+};
+
+/**
+ * struct chanfd_waitgroup - make a waitgroup (CHANFD_IOC_WAITGROUP on /dev/chanfd)
+ * @flags:	CHANFD_PAIR, CHANFD_INHERIT
+ * @reserved:	0
+ * @name:	as for a channel
+ * @fd:		out: as for a channel; fd[0] waits, fd[1] adds
+ * @id:		out
+ */
+struct chanfd_waitgroup {
+	__u32 flags;
+	__u32 reserved;
+	__u8  name[CHANFD_NAME_LEN];
+	__s32 fd[2];
+	__u64 id;
+};
+
+/**
+ * struct chanfd_context - make or derive a context (CHANFD_IOC_CONTEXT on /dev/chanfd)
+ * @flags:	CHANFD_PAIR or CHANFD_OBSERVE, CHANFD_INHERIT, CHANFD_KEEP,
+ *		CHANFD_WITHOUT_CANCEL
+ * @parent:	handle (CHANFD_READ) of the context to derive from; -1 for a root
+ * @name:	as for a channel
+ * @deadline:	done with ETIMEDOUT then, unless the parent's deadline is
+ *		earlier; 0 for none
+ * @deadline_cause: cause to report when @deadline passes; 0 means ETIMEDOUT
+ * @value_size:	bytes at @value, 0 to CHANFD_MAX_VALUE
+ * @value:	pointer to the value that @key stands for from here on down
+ * @key:	all zero: no value
+ * @fd:		out: fd[0] observes, fd[1] cancels with CHANFD_PAIR; otherwise
+ *		fd[0] does what it can and fd[1] is -1
+ * @id:		out
+ */
+struct chanfd_context {
+	__u32 flags;
+	__s32 parent;
+	__u8  name[CHANFD_NAME_LEN];
+	__u64 deadline;
+	__s32 deadline_cause;
+	__u32 value_size;
+	__u64 value;
+	__u8  key[CHANFD_KEY_LEN];
+	__s32 fd[2];
+	__u64 id;
+};
+
+/**
+ * struct chanfd_transfer - move messages (CHANFD_IOC_SEND, CHANFD_IOC_RECV)
+ * @flags:	CHANFD_NONBLOCK
+ * @context:	handle of a context, or -1
+ * @deadline:	or 0
+ * @buf:	pointer to the messages, one behind the other; 0 with
+ *		CHANFD_IOC_RECV throws them away
+ * @sizes:	pointer to a __u32 for every message of a CHANFD_VARIABLE channel,
+ *		read by SEND, written by RECV; 0 where @count is 1, and always
+ *		on a channel of fixed size
+ * @size:	bytes at @buf: SEND, all of them are sent; RECV, the room there,
+ *		and out: what was filled
+ * @count:	messages to move at the most, 1 to CHANFD_MAX_BATCH
+ * @seq:	out: the channel's number of the first message moved, from 0;
+ *		what one call moves is one run of the queue
+ *
+ * Waits until at least one message can be moved, and returns how many were.
+ * CHANFD_IOC_RECV returns 0 when the channel is closed and drained.
+ *
+ * Fails with EMSGSIZE (@size is no multiple of the element size, or a message
+ * is longer than allowed, or longer than the room: it stays in the channel),
+ * EAGAIN, ETIMEDOUT, ECANCELED, EINTR, EFAULT, ENOMEM, EPERM, EINVAL;
+ * CHANFD_IOC_SEND with EPIPE (closed) or ECONNRESET (no receiver is left);
+ * CHANFD_IOC_RECV with ECONNRESET (drained; the senders are gone, none had
+ * closed the channel) or with the cause that it was closed with.
+ */
+struct chanfd_transfer {
+	__u32 flags;
+	__s32 context;
+	__u64 deadline;
+	__u64 buf;
+	__u64 sizes;
+	__u32 size;
+	__u32 count;
+	__u64 seq;
+};
+
+/**
+ * struct chanfd_close - close a channel for good (CHANFD_IOC_CLOSE)
+ * @cause:	errno that receivers get once they have drained the channel;
+ *		0 for the normal end
+ * @reserved:	0
+ *
+ * Fails with EPIPE if the channel is closed already.
+ */
+struct chanfd_close {
+	__s32 cause;
+	__u32 reserved;
+};
+
+/**
+ * struct chanfd_add - change a waitgroup's count (CHANFD_IOC_ADD)
+ * @delta:	what to add
+ * @error:	with a negative @delta: errno of the task that is done, or 0;
+ *		the first of a round is reported to those who wait
+ * @count:	out: the new count
+ *
+ * Fails with ERANGE (below zero) or EOVERFLOW (above INT_MAX).
+ */
+struct chanfd_add {
+	__s32 delta;
+	__s32 error;
+	__u64 count;
+};
+
+/*
+ * CHANFD_IOC_TOKEN on a waitgroup takes the flags CHANFD_INHERIT and
+ * CHANFD_AUTO_DONE, adds one, and returns a token: a handle that counts down
+ * once, by CHANFD_IOC_DONE on it, or as broken when its last copy is closed.
+ */
+
+/**
+ * struct chanfd_done - a token's task is done (CHANFD_IOC_DONE on a token)
+ * @error:	errno of the task, or 0
+ * @reserved:	0
+ *
+ * Fails with ERANGE if the token was done before.
+ */
+struct chanfd_done {
+	__s32 error;
+	__u32 reserved;
+};
+
+/**
+ * struct chanfd_cancel - cancel a context (CHANFD_IOC_CANCEL)
+ * @cause:	errno or any number of the caller's own; 0 means ECANCELED
+ * @reserved:	0
+ * @text:	says more, NUL-terminated, may be empty
+ *
+ * Every context derived from this one is done when the call returns. The first
+ * cancellation wins; later ones succeed and change nothing.
+ */
+struct chanfd_cancel {
+	__s32 cause;
+	__u32 reserved;
+	__u8  text[CHANFD_TEXT_LEN];
+};
+
+/**
+ * struct chanfd_bind - cancel when a file becomes ready (CHANFD_IOC_BIND on a context)
+ * @fd:		what to watch; the context keeps the file open
+ * @events:	poll(2) events; POLLERR and POLLHUP are always among them
+ * @cause:	as in struct chanfd_cancel
+ * @reserved:	0
+ *
+ * Fails with EOPNOTSUPP for a file that could hold this context open (a Unix
+ * socket, an io_uring, a chanfd handle: watch it through an epoll instance) or
+ * whose readiness depends on who asks (a signalfd), EPERM for one that cannot
+ * be polled, ENOSPC beyond CHANFD_MAX_BINDINGS.
+ */
+struct chanfd_bind {
+	__s32 fd;
+	__u32 events;
+	__s32 cause;
+	__u32 reserved;
+};
+
+/**
+ * struct chanfd_value - look up a value (CHANFD_IOC_VALUE on a context)
+ * @key:	of the value; the nearest ancestor that has one answers
+ * @buf:	pointer to where it goes
+ * @size:	the room there; out: the value's size
+ * @reserved:	0
+ *
+ * Fails with ENOENT (no such key) or EMSGSIZE (no room: nothing was written).
+ */
+struct chanfd_value {
+	__u8  key[CHANFD_KEY_LEN];
+	__u64 buf;
+	__u32 size;
+	__u32 reserved;
+};
+
+/* What a case of a select waits for. */
+enum {
+	CHANFD_CASE_SEND	= 1,	/* a channel takes the message */
+	CHANFD_CASE_RECV	= 2,	/* a channel gives a message, or is at its end */
+	CHANFD_CASE_WAIT	= 3,	/* a waitgroup is at zero */
+	CHANFD_CASE_DONE	= 4,	/* a context is done */
+	CHANFD_CASE_DRAINED	= 5,	/* all contexts derived from one are released */
+	CHANFD_CASE_POLL	= 6,	/* any file is ready, as poll(2) says */
+};
+
+/* Flag of CHANFD_CASE_WAIT: also when more members broke than @size says. */
+#define CHANFD_CASE_BROKEN	(1U << 0)
+
+/**
+ * struct chanfd_case - one case
+ * @fd:		what it is about; negative: the case is never ready
+ * @op:		CHANFD_CASE_*
+ * @flags:	CHANFD_CASE_BROKEN or 0
+ * @buf:	SEND: pointer to the message; RECV: to where it goes, or 0
+ * @size:	SEND: bytes of the message; RECV: room at @buf;
+ *		WAIT: broken members known already; POLL: events
+ * @reserved:	0
+ */
+struct chanfd_case {
+	__s32 fd;
+	__u16 op;
+	__u16 flags;
+	__u64 buf;
+	__u32 size;
+	__u32 reserved;
+};
+
+/**
+ * struct chanfd_select - do exactly one of many (CHANFD_IOC_SELECT on any handle
+ *	or on /dev/chanfd)
+ * @flags:	CHANFD_NONBLOCK, CHANFD_ORDERED
+ * @context:	handle of a context, or -1
+ * @deadline:	or 0
+ * @cases:	pointer to the cases
+ * @count:	how many, 0 to CHANFD_MAX_CASES
+ * @index:	out: the case that was done
+ * @error:	out: what that operation would have failed with, alone; or 0
+ * @ok:		out: RECV: 1 for a message, 0 for the end
+ * @size:	out: RECV: bytes received; WAIT: members broken in the round;
+ *		POLL: events that are ready
+ * @status:	out: WAIT: first error of the round; DONE: the cause
+ * @number:	out: SEND, RECV: the message's number; WAIT: the round's
+ *
+ * If several cases can go ahead one of them is chosen at random. Without any,
+ * waits; with CHANFD_NONBLOCK fails with EAGAIN, which means that at one
+ * instant none could.
+ *
+ * Fails with E2BIG (too many cases), EBADF, EINVAL, EPERM, EMSGSIZE, EFAULT
+ * (found in any case, before any is tried), ENOMEM, EAGAIN, ETIMEDOUT,
+ * ECANCELED, EINTR.
+ */
+struct chanfd_select {
+	__u32 flags;
+	__s32 context;
+	__u64 deadline;
+	__u64 cases;
+	__u32 count;
+	__s32 index;
+	__s32 error;
+	__u32 ok;
+	__u32 size;
+	__s32 status;
+	__u64 number;
+};
+
+/**
+ * struct chanfd_info - what every handle can tell (CHANFD_IOC_INFO)
+ * @type:	CHANFD_TYPE_*
+ * @rights:	CHANFD_READ, CHANFD_WRITE of this handle
+ * @id:		of the object; a token has its waitgroup's
+ * @name:	of the object
+ */
+struct chanfd_info {
+	__u32 type;
+	__u32 rights;
+	__u64 id;
+	__u8  name[CHANFD_NAME_LEN];
+};
+
+/* State of a channel. */
+#define CHANFD_CLOSED		(1U << 0)
+#define CHANFD_NO_SENDERS	(1U << 1) /* no handle with CHANFD_WRITE is left */
+#define CHANFD_NO_RECEIVERS	(1U << 2) /* no handle with CHANFD_READ is left */
+
+/**
+ * struct chanfd_channel_info - a channel now (CHANFD_IOC_CHANNEL_INFO)
+ *
+ * Everything may have changed by the time it is read. @sent counts messages
+ * that were accepted; each is in @len, or received, or dropped because no
+ * receiver was left: sent = len + received + dropped. @returned counts those
+ * that came back because a receiver could not take them, each time.
+ */
+struct chanfd_channel_info {
+	__u32 flags;		/* CHANFD_VARIABLE */
+	__u32 elem_size;
+	__u32 capacity;
+	__u32 len;
+	__u32 state;		/* CHANFD_CLOSED, ... */
+	__s32 cause;		/* given when it was closed */
+	__u32 senders;		/* handles with CHANFD_WRITE */
+	__u32 receivers;	/* handles with CHANFD_READ */
+	__u32 waiting_senders;
+	__u32 waiting_receivers;
+	__u64 sent;
+	__u64 received;
+	__u64 returned;
+	__u64 dropped;
+};
+
+/**
+ * struct chanfd_waitgroup_info - a waitgroup now (CHANFD_IOC_WAITGROUP_INFO)
+ */
+struct chanfd_waitgroup_info {
+	__u64 round;		/* rounds that have ended */
+	__u32 count;
+	__u32 tokens;		/* live ones */
+	__u32 broken;		/* members that ended without being done, this round
+				 * or, while the count is zero, the last one
+				 */
+	__s32 error;		/* first error, likewise */
+	__u32 waiters;
+	__u32 reserved;
+};
+
+/**
+ * struct chanfd_context_info - a context now (CHANFD_IOC_CONTEXT_INFO)
+ */
+struct chanfd_context_info {
+	__s32 error;		/* 0, ECANCELED or ETIMEDOUT; once set, it stays */
+	__s32 cause;		/* 0 while @error is */
+	__u64 deadline;		/* the earliest one that applies, 0 for none */
+	__u32 children;		/* contexts derived from this one that still exist */
+	__u32 cancellers;	/* handles with CHANFD_WRITE */
+	__u32 waiters;
+	__u32 reserved;
+	__u8  text[CHANFD_TEXT_LEN];
+};
+
+#define CHANFD_IOC_MAGIC	0xC7
+
+/* On /dev/chanfd. */
+#define CHANFD_IOC_CHANNEL	_IOWR(CHANFD_IOC_MAGIC, 0x00, struct chanfd_channel)
+#define CHANFD_IOC_WAITGROUP	_IOWR(CHANFD_IOC_MAGIC, 0x01, struct chanfd_waitgroup)
+#define CHANFD_IOC_CONTEXT	_IOWR(CHANFD_IOC_MAGIC, 0x02, struct chanfd_context)
+
+/* On any handle; CHANFD_IOC_SELECT also on /dev/chanfd. */
+#define CHANFD_IOC_SELECT	_IOWR(CHANFD_IOC_MAGIC, 0x10, struct chanfd_select)
+#define CHANFD_IOC_INFO		_IOR(CHANFD_IOC_MAGIC, 0x11, struct chanfd_info)
+/* Takes CHANFD_READ | CHANFD_WRITE | CHANFD_NONBLOCK | CHANFD_INHERIT, returns
+ * a new handle with these rights; more than this one has is EPERM. Not on a token.
+ */
+#define CHANFD_IOC_REDUCE	_IOW(CHANFD_IOC_MAGIC, 0x12, __u32)
+
+/* On a channel. */
+#define CHANFD_IOC_SEND		_IOWR(CHANFD_IOC_MAGIC, 0x20, struct chanfd_transfer)
+#define CHANFD_IOC_RECV		_IOWR(CHANFD_IOC_MAGIC, 0x21, struct chanfd_transfer)
+#define CHANFD_IOC_CLOSE	_IOW(CHANFD_IOC_MAGIC, 0x22, struct chanfd_close)
+#define CHANFD_IOC_CHANNEL_INFO	_IOR(CHANFD_IOC_MAGIC, 0x23, struct chanfd_channel_info)
+
+/* On a waitgroup, and CHANFD_IOC_DONE on a token. */
+#define CHANFD_IOC_ADD		_IOWR(CHANFD_IOC_MAGIC, 0x30, struct chanfd_add)
+#define CHANFD_IOC_TOKEN	_IOW(CHANFD_IOC_MAGIC, 0x31, __u32)
+#define CHANFD_IOC_DONE		_IOW(CHANFD_IOC_MAGIC, 0x32, struct chanfd_done)
+#define CHANFD_IOC_WAITGROUP_INFO _IOR(CHANFD_IOC_MAGIC, 0x33, struct chanfd_waitgroup_info)
+
+/* On a context. */
+#define CHANFD_IOC_CANCEL	_IOW(CHANFD_IOC_MAGIC, 0x40, struct chanfd_cancel)
+#define CHANFD_IOC_BIND		_IOW(CHANFD_IOC_MAGIC, 0x41, struct chanfd_bind)
+#define CHANFD_IOC_VALUE	_IOWR(CHANFD_IOC_MAGIC, 0x42, struct chanfd_value)
+#define CHANFD_IOC_CONTEXT_INFO	_IOR(CHANFD_IOC_MAGIC, 0x43, struct chanfd_context_info)
+
+#endif /* _UAPI_CHANFD_H */
