@@ -1,0 +1,1020 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * libchanfd: Go's channels, waitgroups and contexts as file descriptors.
+ *
+ * A handle is a file descriptor of an object in the kernel. Threads share it,
+ * children inherit it, chanfd_hand() and chanfd_exec() give it to programs that
+ * are not related; close(2) gives it back. What <linux/chanfd.h> says about
+ * rights, ends and limits is the contract; this library adds no rules to it.
+ *
+ * What holds for every function
+ *
+ * Result: 0 or more, or -1 with the kernel's errno. A call that failed has
+ * changed nothing and written nothing, except where its description says so.
+ *
+ * Wrong handles: EBADF (not an open descriptor; -1 too: Go would block on a nil
+ * channel for good, rule C8, and hide the bug), ENOTTY (not a handle, not one
+ * of the right type, or the module is older than this header), EPERM (the
+ * handle has no right to that). These are not repeated below. Nor is EFAULT
+ * (a pointer of yours leads nowhere).
+ *
+ * Making a handle needs /dev/chanfd, which is opened and closed again in the
+ * call: the library keeps no descriptor that a program which closes or reuses
+ * numbers could break. It fails with "the errors of making": ENOENT or ENXIO
+ * (no such device: the module is not loaded), EACCES or EPERM (no permission
+ * to open it), EMFILE or ENFILE (no descriptor is free; while it works the call
+ * needs one more than it returns), ENOMEM, EDQUOT (the user's limit of objects
+ * or of memory is reached). chanfd_strerror_hint() says what to do about them.
+ *
+ * Waiting: a function that takes a struct chanfd_opt may sleep. It fails with
+ * "the errors of waiting": EAGAIN (CHANFD_NONBLOCK, or the handle is
+ * O_NONBLOCK, and it would have to sleep), ETIMEDOUT (the deadline passed, or
+ * that of the context did), ECANCELED (the context is cancelled), EINTR (a
+ * signal handler without SA_RESTART ran before the call had taken effect;
+ * afterwards the call reports success), ENOMEM. A context that is done wins
+ * over everything else, even over a message that is there (rule A2). No other
+ * function sleeps, unless it says so.
+ *
+ * Threads and signals: every function may be called from any thread at any
+ * time, and, where it does not say otherwise, from a signal handler and between
+ * fork(2) and execve(2). The library has no threads, no locks, no state and
+ * no signal handlers, and never causes SIGPIPE. Nothing that sleeps for a
+ * handle is a cancellation point of pthread_cancel(3); that is what contexts
+ * are for. A successful call orders memory as Go's operation of the same name
+ * does (rules H1 to H16); for the compiler, every call is a barrier.
+ *
+ * Rules like C10, S8, W3 or X9 are those of Documentation/go-semantics.
+ */
+#ifndef _CHANFD_H
+#define _CHANFD_H
+
+#include <linux/chanfd.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* Nanoseconds, for chanfd_deadline() and chanfd_context_timeout(). */
+#define CHANFD_MILLISECOND	INT64_C(1000000)
+#define CHANFD_SECOND		INT64_C(1000000000)
+
+/*
+ * How to wait
+ */
+
+/**
+ * struct chanfd_opt - how a call waits
+ * @context:	handle of a context that ends the wait when it is done; -1: none
+ * @flags:	CHANFD_NONBLOCK: fail with EAGAIN rather than sleep;
+ *		CHANFD_ORDERED, chanfd_select() only: the first case that is
+ *		ready wins, instead of one chosen at random
+ * @deadline:	when to give up: CLOCK_MONOTONIC in nanoseconds, 0: never
+ *
+ * NULL in its place means CHANFD_OPT_INIT: wait for as long as it takes. Mind
+ * that one filled with zeroes names descriptor 0 as the context.
+ */
+struct chanfd_opt {
+	int context;
+	unsigned int flags;
+	uint64_t deadline;
+};
+
+#define CHANFD_OPT_INIT	{ -1, 0, 0 }
+
+#ifndef __cplusplus
+/**
+ * CHANFD_OPT() - a struct chanfd_opt where it is needed (C only)
+ *
+ *	chanfd_get(jobs, &job, CHANFD_OPT(context, 0, 0));
+ */
+#define CHANFD_OPT(context, flags, deadline) \
+	(&(const struct chanfd_opt){ (context), (flags), (deadline) })
+#endif
+
+/**
+ * chanfd_deadline() - a moment from now, as deadlines are given
+ * @ns:		nanoseconds from now; 0 or less: a moment that has passed
+ *
+ * An absolute time is right for a call that a signal restarts, and for several
+ * calls that share one budget.
+ *
+ * Return: CLOCK_MONOTONIC in nanoseconds, 1 to INT64_MAX: never 0, which would
+ * mean no deadline. Cannot fail.
+ */
+uint64_t chanfd_deadline(int64_t ns);
+
+/**
+ * chanfd_device() - open /dev/chanfd
+ *
+ * Only for ioctls that this library has no function for.
+ *
+ * Return: a new descriptor, O_CLOEXEC, that the caller closes; or -1 with the
+ * errno of open(2): ENOENT, ENXIO, EACCES, EPERM, EMFILE, ENFILE.
+ */
+int chanfd_device(void);
+
+/**
+ * chanfd_strerror_hint() - what to do about an error, in a sentence
+ * @err:	errno of a call of this library that failed
+ *
+ * Meant for the first call that a program makes, which is where an absent
+ * module, a missing permission and a wrong version show. It looks at the
+ * machine as it is now, so ENOENT is not blamed on the device when that is
+ * there. errno is preserved. May not be called from a signal handler.
+ *
+ *	hint = chanfd_strerror_hint(errno);
+ *	err(1, "channel%s%s", hint ? ": " : "", hint ? hint : "");
+ *
+ * Return: a constant string in English without a newline; NULL if there is
+ * nothing to add to strerror(3).
+ */
+const char *chanfd_strerror_hint(int err);
+
+/*
+ * All handles
+ */
+
+/**
+ * chanfd_info() - what a handle is
+ * @fd:		a handle of any type
+ * @info:	out: type, rights, id, name
+ *
+ * Two handles are of the same object if and only if the ids are equal
+ * (rule C4). Check a handle that somebody gave you with this.
+ *
+ * Return: 0.
+ */
+int chanfd_info(int fd, struct chanfd_info *info);
+
+/**
+ * chanfd_reduce() - a new handle that may do less
+ * @fd:		handle of a channel, a waitgroup or a context
+ * @rights:	CHANFD_READ, CHANFD_WRITE or both, and if wanted CHANFD_NONBLOCK
+ *		and CHANFD_INHERIT, which are not taken over from @fd
+ *
+ * Rights can only become fewer (rule C7). @fd stays as it is and counts as a
+ * user of the object on its own: close it if only the new one is to count.
+ *
+ * Return: the new handle, O_CLOEXEC without CHANFD_INHERIT. EPERM (more than
+ * @fd has), EINVAL (no right, or unknown flags), EMFILE, ENFILE, ENOMEM.
+ */
+int chanfd_reduce(int fd, unsigned int rights);
+
+/*
+ * Channels
+ */
+
+/**
+ * chanfd_channel() - make a channel with one handle that may do everything
+ * @elem:	bytes of every message, 0 to CHANFD_MAX_MESSAGE; with
+ *		CHANFD_VARIABLE of the longest, at least 1
+ * @cap:	messages that it holds while no receiver waits, 0 to
+ *		CHANFD_MAX_CAPACITY; with 0 a send waits for its receiver
+ * @flags:	CHANFD_VARIABLE (messages of any length up to @elem),
+ *		CHANFD_NONBLOCK (the handle is O_NONBLOCK),
+ *		CHANFD_INHERIT (the handle is not O_CLOEXEC)
+ * @name:	for people, printable; NULL: none; cut to 15 bytes as prctl(2)
+ *		does with PR_SET_NAME
+ *
+ * Size and capacity are fixed for life (rules C1 to C3). While this handle is
+ * open both sides of the channel have a user, so neither can see the other go:
+ * between processes use chanfd_channel_pair().
+ *
+ * Return: the handle. EINVAL (a number out of range, unknown flags, or
+ * CHANFD_PAIR), the errors of making.
+ */
+int chanfd_channel(size_t elem, unsigned int cap, unsigned int flags,
+		   const char *name);
+
+/**
+ * chanfd_channel_pair() - make a channel with a handle for either side
+ * @fd:		out: fd[0] receives, fd[1] sends and closes, as with pipe(2)
+ * @elem:	as in chanfd_channel()
+ * @cap:	likewise
+ * @flags:	likewise, for both handles
+ * @name:	likewise
+ *
+ * When the last handle that can send is gone and none had closed the channel,
+ * receivers get ECONNRESET after the last message; when the last one that can
+ * receive is gone, senders get ECONNRESET (rule Z3).
+ *
+ * Return: 0. EINVAL and the errors of making, as chanfd_channel().
+ */
+int chanfd_channel_pair(int fd[2], size_t elem, unsigned int cap,
+			unsigned int flags, const char *name);
+
+/**
+ * chanfd_send() - send one message
+ * @ch:		handle with CHANFD_WRITE
+ * @msg:	the message, copied before anything else happens (rule C9)
+ * @size:	its bytes: exactly the channel's element size, or at most that
+ *		with CHANFD_VARIABLE; @msg may be NULL if 0
+ * @opt:	how to wait, or NULL
+ *
+ * Waits until a receiver takes the message (capacity 0, rule C10) or there is
+ * room (rule C11). Those who wait are served in their order (rule C22).
+ *
+ * Return: 0, the message is sent. EPIPE (the channel is closed, or was while
+ * this call waited; rules C13, C28; never SIGPIPE), ECONNRESET (no handle that
+ * could receive is left), EMSGSIZE (@size is not what the channel takes), the
+ * errors of waiting.
+ */
+int chanfd_send(int ch, const void *msg, size_t size,
+		const struct chanfd_opt *opt);
+
+/**
+ * struct chanfd_received - more about what was received
+ * @size:	bytes in all
+ * @seq:	the channel's number of the (first) message, from 0
+ */
+struct chanfd_received {
+	size_t size;
+	uint64_t seq;
+};
+
+/**
+ * chanfd_recv() - receive one message
+ * @ch:		handle with CHANFD_READ
+ * @buf:	where to; NULL throws the message away (rule C19)
+ * @size:	room there, in bytes
+ * @opt:	how to wait, or NULL
+ * @r:		out, with a result of 1: size and number; may be NULL
+ *
+ * Waits for a message (rule C15). A message that cannot be copied to @buf stays
+ * in the channel.
+ *
+ * Return: 1 for a message; 0 if the channel is closed and drained, any number
+ * of times (rules C16, C17; unlike Go, @buf keeps its contents). EMSGSIZE (the
+ * next message is longer than @size), the errors of waiting. Once drained, also
+ * ECONNRESET (no handle that could send is left and none had closed the
+ * channel) or whatever cause it was closed with.
+ */
+int chanfd_recv(int ch, void *buf, size_t size, const struct chanfd_opt *opt,
+		struct chanfd_received *r);
+
+/**
+ * chanfd_send_batch() - send several messages with one call
+ * @ch:		handle with CHANFD_WRITE
+ * @msgs:	the messages, one behind the other
+ * @size:	bytes of all of them: with a fixed size, @count times that
+ * @sizes:	bytes of each on a CHANFD_VARIABLE channel, where it may be NULL
+ *		if @count is 1; NULL with a fixed size
+ * @count:	how many, 1 to CHANFD_MAX_BATCH
+ * @opt:	how to wait, or NULL
+ * @seq:	out: number of the first one; the others follow without a gap;
+ *		may be NULL
+ *
+ * Waits until at least one can be sent, and then sends as many as can go at
+ * once: if fewer than @count, call again for the rest.
+ *
+ * Return: how many were sent, 1 to @count. Errors as chanfd_send(), and EINVAL
+ * (@count out of range); EMSGSIZE also if @sizes do not add up to @size.
+ */
+int chanfd_send_batch(int ch, const void *msgs, size_t size,
+		      const uint32_t *sizes, unsigned int count,
+		      const struct chanfd_opt *opt, uint64_t *seq);
+
+/**
+ * chanfd_recv_batch() - receive several messages with one call
+ * @ch:		handle with CHANFD_READ
+ * @buf:	where to, one behind the other; NULL throws them away
+ * @size:	room there, in bytes
+ * @sizes:	out: bytes of each; room for @count; NULL with a fixed size
+ * @count:	how many at the most, 1 to CHANFD_MAX_BATCH
+ * @opt:	how to wait, or NULL
+ * @r:		out, with a result above 0: bytes in all, number of the first;
+ *		may be NULL
+ *
+ * Waits for at least one message, and takes what is there and fits: one run of
+ * the queue, without a gap.
+ *
+ * Return: how many were received, 1 to @count; 0 if the channel is closed and
+ * drained. Errors as chanfd_recv(), and EINVAL (@count out of range).
+ */
+int chanfd_recv_batch(int ch, void *buf, size_t size, uint32_t *sizes,
+		      unsigned int count, const struct chanfd_opt *opt,
+		      struct chanfd_received *r);
+
+/**
+ * chanfd_close() - close a channel for good: Go's close, not close(2)
+ * @ch:		handle with CHANFD_WRITE; stays open
+ * @cause:	errno for receivers once they have drained the channel; 0 for the
+ *		normal end
+ *
+ * All receivers that wait wake up (rule C27), all senders that wait fail and
+ * their messages are dropped (rule C28), what is in the channel stays to be
+ * received (rule C31). There is no way back.
+ *
+ * Return: 0. EPIPE (it is closed already, rule C29), EINVAL (@cause is no
+ * errno).
+ */
+int chanfd_close(int ch, int cause);
+
+/**
+ * chanfd_close_once() - close a channel unless somebody else has
+ * @ch:		as in chanfd_close()
+ * @cause:	likewise
+ *
+ * For when several senders share the duty to close. However many call it, one
+ * of them gets 1.
+ *
+ * Return: 1 if this call closed the channel, 0 if it was closed already.
+ * EINVAL (@cause is no errno).
+ */
+int chanfd_close_once(int ch, int cause);
+
+/**
+ * chanfd_channel_info() - a channel's state and counters
+ * @ch:		handle with any right
+ * @info:	out
+ *
+ * Out of date as soon as it is there (rules C26, C32): good for people, tests
+ * and statistics, wrong for deciding whether an operation would wait.
+ *
+ * Return: 0.
+ */
+int chanfd_channel_info(int ch, struct chanfd_channel_info *info);
+
+/**
+ * chanfd_len() - Go's len
+ * @ch:		handle of a channel, with any right
+ *
+ * Return: messages in the buffer now, as out of date as all of
+ * chanfd_channel_info(); always 0 without a buffer, whoever waits (rule C26).
+ */
+int chanfd_len(int ch);
+
+/**
+ * chanfd_cap() - Go's cap
+ * @ch:		handle of a channel, with any right
+ *
+ * Return: the capacity that the channel was made with.
+ */
+int chanfd_cap(int ch);
+
+/*
+ * Waitgroups
+ */
+
+/**
+ * chanfd_waitgroup() - make a waitgroup with one handle that may do everything
+ * @flags:	CHANFD_INHERIT (the handle is not O_CLOEXEC)
+ * @name:	as in chanfd_channel()
+ *
+ * The count is zero, so nobody would wait (rule W1).
+ *
+ * Return: the handle. EINVAL (unknown flags, or CHANFD_PAIR), the errors of
+ * making.
+ */
+int chanfd_waitgroup(unsigned int flags, const char *name);
+
+/**
+ * chanfd_waitgroup_pair() - make a waitgroup with a handle for either side
+ * @fd:		out: fd[0] waits; fd[1] adds, is done and makes tokens
+ * @flags:	as in chanfd_waitgroup(), for both handles
+ * @name:	likewise
+ *
+ * Return: 0. Errors as chanfd_waitgroup().
+ */
+int chanfd_waitgroup_pair(int fd[2], unsigned int flags, const char *name);
+
+/**
+ * chanfd_wg_add() - Go's Add
+ * @wg:		handle with CHANFD_WRITE
+ * @n:		what to add to the count; may be negative
+ *
+ * At zero all who wait go on, and a new round begins with the next add. It may
+ * begin before they have run: each waits for its own round (rules W3, W6).
+ * A process that dies owes what it added; where that can happen use tokens.
+ *
+ * Return: 0. ERANGE (the count would fall below zero, rule W4), EOVERFLOW (or
+ * rise above INT_MAX, rule W5).
+ */
+int chanfd_wg_add(int wg, int n);
+
+/**
+ * chanfd_wg_done() - Go's Done: add -1
+ * @wg:		handle with CHANFD_WRITE
+ *
+ * Anybody with the right may (rule W2).
+ *
+ * Return: 0. ERANGE (the count is zero).
+ */
+int chanfd_wg_done(int wg);
+
+/**
+ * chanfd_wg_done_error() - done, with the task's result
+ * @wg:		handle with CHANFD_WRITE
+ * @err:	errno of the task, 0 for success; the first one of a round is
+ *		reported to those who wait, others are dropped (rules E1, E3)
+ *
+ * Return: 0. ERANGE (the count is zero), EINVAL (@err is no errno).
+ */
+int chanfd_wg_done_error(int wg, int err);
+
+/**
+ * chanfd_wg_token() - add one, and get the duty to be done as a handle
+ * @wg:		handle with CHANFD_WRITE
+ * @flags:	CHANFD_INHERIT (the token is not O_CLOEXEC), CHANFD_AUTO_DONE
+ *		(closing the token counts as done)
+ *
+ * Give one to every worker. If its last copy is closed before it was done, by
+ * the end of its process for one, the count goes down all the same but the
+ * round is broken: an abnormal end never looks like completion (rules W8, W9).
+ *
+ * Return: the token. EINVAL (unknown flags), EOVERFLOW (the count is INT_MAX),
+ * EMFILE, ENFILE, ENOMEM, EDQUOT.
+ */
+int chanfd_wg_token(int wg, unsigned int flags);
+
+/**
+ * chanfd_token_done() - a token's task is done
+ * @token:	the token; stays open, close(2) it too
+ * @err:	as in chanfd_wg_done_error()
+ *
+ * Return: 0. ERANGE (done before), EINVAL (@err is no errno).
+ */
+int chanfd_token_done(int token, int err);
+
+/**
+ * struct chanfd_round - how a round of a waitgroup stands
+ * @number:	of the round, from 0
+ * @broken:	members that ended without being done
+ * @error:	first error that one was done with, or 0
+ */
+struct chanfd_round {
+	uint64_t number;
+	unsigned int broken;
+	int error;
+};
+
+/**
+ * chanfd_wg_wait() - Go's Wait
+ * @wg:		handle with CHANFD_READ
+ * @opt:	how to wait, or NULL
+ * @round:	out, also with EOWNERDEAD: the round that ended; may be NULL
+ *
+ * Waits until the count is zero; at once if it is (rules W1, W7).
+ *
+ * Return: 0; look at @round->error for what members reported. EOWNERDEAD (the
+ * round ended, but members died without being done), the errors of waiting.
+ */
+int chanfd_wg_wait(int wg, const struct chanfd_opt *opt,
+		   struct chanfd_round *round);
+
+/**
+ * chanfd_wg_wait_broken() - wait for the end of a round or for a dead member
+ * @wg:		handle with CHANFD_READ
+ * @known:	broken members that are known already; 0 to begin with, then
+ *		the last @round->broken
+ * @opt:	how to wait, or NULL
+ * @round:	out, also with EOWNERDEAD; may be NULL
+ *
+ * For whoever replaces the dead instead of waiting for the living first.
+ *
+ * Return: 0, the count is zero and nobody died. EOWNERDEAD (more than @known
+ * members of the round are broken, or it has ended and some were;
+ * chanfd_waitgroup_info() has the count), the errors of waiting.
+ */
+int chanfd_wg_wait_broken(int wg, unsigned int known,
+			  const struct chanfd_opt *opt,
+			  struct chanfd_round *round);
+
+/**
+ * chanfd_waitgroup_info() - a waitgroup's state
+ * @wg:		handle with any right
+ * @info:	out; out of date as soon as it is there
+ *
+ * Return: 0.
+ */
+int chanfd_waitgroup_info(int wg, struct chanfd_waitgroup_info *info);
+
+/*
+ * Contexts
+ */
+
+/**
+ * chanfd_context() - Go's WithCancel
+ * @parent:	handle with CHANFD_READ to derive from; -1: none, a root
+ *
+ * Done when it is cancelled or @parent is done, whichever comes first (rule
+ * X2); at once if @parent is done (rule X6). When the last handle that could
+ * cancel it is closed it is cancelled, with EOWNERDEAD as the cause: cancel
+ * cannot be forgotten (rules X13, X20).
+ *
+ * Return: a handle that observes, derives and cancels, O_CLOEXEC. Do not give
+ * this one to workers: use chanfd_context_pair() or chanfd_reduce(). EBADF,
+ * EPERM or ENOTTY (@parent), the errors of making.
+ */
+int chanfd_context(int parent);
+
+/**
+ * chanfd_context_pair() - a context and, apart from it, the right to cancel it
+ * @fd:		out: fd[0] observes and derives, fd[1] cancels (rule X3)
+ * @parent:	as in chanfd_context()
+ *
+ * Return: 0. Errors as chanfd_context().
+ */
+int chanfd_context_pair(int fd[2], int parent);
+
+/**
+ * chanfd_context_deadline() - Go's WithDeadline
+ * @parent:	as in chanfd_context()
+ * @deadline:	done with ETIMEDOUT then: CLOCK_MONOTONIC in nanoseconds, not 0;
+ *		at once if it has passed (rule X11)
+ *
+ * A deadline shrinks only: an earlier one of @parent stays (rule X10).
+ *
+ * Return: as chanfd_context(). EINVAL (@deadline is 0).
+ */
+int chanfd_context_deadline(int parent, uint64_t deadline);
+
+/**
+ * chanfd_context_timeout() - Go's WithTimeout
+ * @parent:	as in chanfd_context()
+ * @ns:		nanoseconds from now; 0 or less: done at once
+ *
+ * Return: as chanfd_context().
+ */
+int chanfd_context_timeout(int parent, int64_t ns);
+
+/**
+ * chanfd_context_value() - Go's WithValue
+ * @parent:	as in chanfd_context()
+ * @key:	string of 1 to CHANFD_KEY_LEN bytes, NUL not counted; unrelated
+ *		programs share the tree, so choose one that is yours alone
+ * @value:	copied; NULL if @size is 0
+ * @size:	its bytes, 0 to CHANFD_MAX_VALUE
+ *
+ * Hides a value of the same key further up (rule X15).
+ *
+ * Return: a handle that observes and derives; it is done when @parent is.
+ * EINVAL (@key or @size), otherwise as chanfd_context().
+ */
+int chanfd_context_value(int parent, const char *key, const void *value,
+			 size_t size);
+
+/**
+ * chanfd_context_without_cancel() - Go's WithoutCancel
+ * @parent:	handle with CHANFD_READ
+ *
+ * Return: a handle that has @parent's values but neither its end nor its
+ * deadline (rule X14). Errors as chanfd_context().
+ */
+int chanfd_context_without_cancel(int parent);
+
+/* A struct chanfd_context to fill in: a root, nothing asked for. */
+#define CHANFD_CONTEXT_INIT \
+	{ 0, -1, { 0 }, 0, 0, 0, 0, { 0 }, { -1, -1 }, 0 }
+
+/**
+ * chanfd_context_make() - a context with any combination of what there is
+ * @c:		what to make, begun with CHANFD_CONTEXT_INIT; see <linux/chanfd.h>
+ *		for the fields; out: fd, id
+ *
+ * Return: 0. EINVAL, and errors as chanfd_context().
+ */
+int chanfd_context_make(struct chanfd_context *c);
+
+/**
+ * chanfd_cancel() - cancel a context
+ * @ctx:	handle with CHANFD_WRITE
+ * @cause:	an errno or any number of your own; 0 means ECANCELED
+ * @text:	says more; NULL: nothing; cut to 63 bytes
+ *
+ * Every context derived from it is done when the call returns, none beside or
+ * above it (rules X4, X5). The first cancellation wins; later ones succeed and
+ * change nothing (rules X2, X9).
+ *
+ * Return: 0.
+ */
+int chanfd_cancel(int ctx, int cause, const char *text);
+
+/**
+ * chanfd_context_err() - Go's Err
+ * @ctx:	handle with CHANFD_READ
+ *
+ * Return: 0 while the context is not done; then ECANCELED or ETIMEDOUT, for
+ * good (rules X7, X8).
+ */
+int chanfd_context_err(int ctx);
+
+/**
+ * chanfd_context_info() - a context's state, with Go's Cause
+ * @ctx:	handle with CHANFD_READ
+ * @info:	out
+ *
+ * Return: 0.
+ */
+int chanfd_context_info(int ctx, struct chanfd_context_info *info);
+
+/**
+ * chanfd_value() - Go's Value
+ * @ctx:	handle with CHANFD_READ
+ * @key:	as in chanfd_context_value()
+ * @buf:	where to
+ * @size:	room there, in bytes; CHANFD_MAX_VALUE is always enough
+ *
+ * The nearest context upwards that has @key answers (rule X15).
+ *
+ * Return: bytes of the value. ENOENT (none has it), EMSGSIZE (longer than
+ * @size; nothing was written), EINVAL (@key).
+ */
+ssize_t chanfd_value(int ctx, const char *key, void *buf, size_t size);
+
+/**
+ * chanfd_context_wait() - wait until a context is done
+ * @ctx:	handle with CHANFD_READ
+ * @opt:	how to wait, or NULL; its context is another one that may end the
+ *		wait
+ *
+ * Return: 0, it is done. The errors of waiting.
+ */
+int chanfd_context_wait(int ctx, const struct chanfd_opt *opt);
+
+/**
+ * chanfd_context_drained() - wait until every context derived from one is gone
+ * @ctx:	handle with CHANFD_READ
+ * @opt:	how to wait, or NULL
+ *
+ * Done says that the workers were told to stop; drained, that they have.
+ *
+ * Return: 0, nothing is derived from it now. The errors of waiting.
+ */
+int chanfd_context_drained(int ctx, const struct chanfd_opt *opt);
+
+/**
+ * chanfd_context_bind() - cancel a context when a file becomes ready
+ * @ctx:	handle with CHANFD_WRITE
+ * @fd:		what to watch: a pidfd, a socket, a timerfd, a handle, ...
+ * @events:	of poll(2), such as POLLIN; POLLERR and POLLHUP always count
+ * @cause:	as in chanfd_cancel()
+ *
+ * Nothing undoes it. The context keeps the file open, so @fd may be closed;
+ * but not of a Unix socket, an io_uring or a handle, which could hold the
+ * context open in turn and are watched through an epoll instance for that
+ * reason: with these the binding ends when the last descriptor of the file is
+ * closed (rule X18).
+ *
+ * Return: 0. EOPNOTSUPP (a signalfd, whose readiness depends on who looks),
+ * EPERM (cannot be polled), ENOSPC (CHANFD_MAX_BINDINGS are reached), EBADF,
+ * EINVAL, ENOMEM; with an epoll instance also EMFILE and ENFILE.
+ */
+int chanfd_context_bind(int ctx, int fd, short events, int cause);
+
+/*
+ * Select
+ */
+
+/**
+ * struct chanfd_outcome - what the case that was done came to
+ * @index:	of the case
+ * @error:	what the operation would have failed with, alone; or 0
+ * @ok:		CHANFD_RECV: 1 for a message, 0 for the end of the channel
+ * @status:	CHANFD_WAIT: first error of the round; CHANFD_DONE: the cause
+ * @size:	CHANFD_RECV: bytes received; CHANFD_WAIT: members broken;
+ *		CHANFD_POLL: events that are ready
+ * @number:	CHANFD_SEND, CHANFD_RECV: of the message; CHANFD_WAIT: of the
+ *		round
+ */
+struct chanfd_outcome {
+	int index;
+	int error;
+	int ok;
+	int status;
+	size_t size;
+	uint64_t number;
+};
+
+/**
+ * chanfd_select() - do exactly one of many things
+ * @cases:	what; made with CHANFD_SEND() and so on; one with a negative
+ *		descriptor is never ready, which switches it off (rule S7)
+ * @n:		how many, 0 to CHANFD_MAX_CASES; without any that can become
+ *		ready it sleeps until the deadline, the context or a signal
+ *		(rule S6)
+ * @opt:	how to wait, or NULL; CHANFD_NONBLOCK is Go's default case
+ *		(rule S5): EAGAIN says that at one instant none was ready (rule
+ *		S4)
+ * @out:	out: what came of it; NULL if the index says enough
+ *
+ * If several cases can go ahead one of them is chosen at random, each with the
+ * same chance (rules S2, S3), a done context and a message alike (rule S17).
+ * Buffers of the others stay untouched (rule S12). A send to a closed channel
+ * can always go ahead: it fails if chosen (rule S8).
+ *
+ * Return: index of the case that was done. If its operation failed, for example
+ * with EPIPE, that is @out->error; without @out the call then fails with it.
+ * Before any case is tried: E2BIG (too many cases), EBADF, EINVAL, EPERM,
+ * ENOTTY, EMSGSIZE, found in any of them. The errors of waiting. If no case and
+ * no context is a handle, the errors of making.
+ */
+int chanfd_select(const struct chanfd_case *cases, unsigned int n,
+		  const struct chanfd_opt *opt, struct chanfd_outcome *out);
+
+/*
+ * Scope, see chanfd_auto
+ */
+
+/**
+ * chanfd_cleanup_fd() - close(2) *fd if it is not negative; errno is preserved
+ * @fd:		a descriptor; -1 afterwards
+ */
+void chanfd_cleanup_fd(int *fd);
+
+/**
+ * chanfd_cleanup_cancel() - chanfd_cancel(*ctx, 0, NULL), then chanfd_cleanup_fd()
+ * @ctx:	handle of a context, with CHANFD_WRITE; -1 afterwards
+ */
+void chanfd_cleanup_cancel(int *ctx);
+
+/*
+ * Handing over
+ */
+
+/* Handles that one message or one exec can carry. */
+#define CHANFD_HAND_MAX		64
+
+/**
+ * chanfd_hand() - give descriptors to the process at the other end of a socket
+ * @socket:	a connected Unix socket of any type
+ * @fds:	what to give; stays open here
+ * @n:		how many, 1 to CHANFD_HAND_MAX
+ * @names:	@n strings of at most 15 bytes that tell the receiver which is
+ *		which; an entry, or all of it, may be NULL
+ *
+ * One message with SCM_RIGHTS, see unix(7). A socket that is full makes it
+ * wait, unless it is O_NONBLOCK. Between the call and chanfd_take() the handles
+ * count as alive (rule Z3). The message is 8 bytes "chanfd\0\1" and then
+ * CHANFD_HAND_MAX names of 16 bytes, padded with zeroes. A cancellation point.
+ *
+ * Return: 0. EINVAL (@n, or a name is too long), EBADF (an entry of @fds),
+ * EPIPE or ECONNRESET (nobody is there; never SIGPIPE), EAGAIN, EINTR, ENOBUFS,
+ * ENOMEM, ETOOMANYREFS (too many descriptors are on their way), ENOTCONN,
+ * ENOTSOCK.
+ */
+int chanfd_hand(int socket, const int *fds, unsigned int n,
+		const char *const *names);
+
+/**
+ * chanfd_take() - take what chanfd_hand() gives
+ * @socket:	a Unix socket
+ * @fds:	out: the descriptors, O_CLOEXEC
+ * @max:	room there
+ * @names:	out: their names, NUL-terminated, as the sender wrote them and
+ *		not otherwise checked; NULL if not wanted
+ *
+ * Waits for the message, unless the socket is O_NONBLOCK. All or nothing: if
+ * the call fails no descriptor that came is left open. What they refer to is
+ * the sender's word: see chanfd_info(). A cancellation point.
+ *
+ * Return: how many, 1 to @max; 0 if the peer has shut down. EBADMSG (not a
+ * message of chanfd_hand(); close the socket), EMSGSIZE (more than @max; the
+ * message is gone), EMFILE (more than the process may open; likewise), EAGAIN,
+ * EINTR, ECONNRESET, ENOTCONN, ENOTSOCK, ENOMEM.
+ */
+int chanfd_take(int socket, int *fds, unsigned int max,
+		char (*names)[CHANFD_NAME_LEN]);
+
+/**
+ * chanfd_exec() - execve(2) that passes descriptors on under names
+ * @path:	as execve(2)
+ * @argv:	likewise
+ * @envp:	likewise; LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES are replaced
+ * @fds:	what to pass; in the new program they are 3, 4, ... in this order
+ * @n:		how many, 1 to CHANFD_HAND_MAX
+ * @names:	as in chanfd_hand(), but without ':'; where NULL, "unknown"
+ *
+ * Call it in the child after fork(2) or vfork(2); it allocates nothing. What is
+ * open at 3 to @n + 2 is replaced, whatever it was. The protocol is that of
+ * sd_listen_fds(3), so it is for programs of any kind.
+ *
+ * Return: only if it fails, with descriptors 3 and up in an unknown state: call
+ * _exit(2). EINVAL (@n or a name), EBADF, EMFILE, E2BIG, errors of execve(2).
+ */
+int chanfd_exec(const char *path, char *const argv[], char *const envp[],
+		const int *fds, unsigned int n, const char *const *names);
+
+/**
+ * chanfd_listen_fd() - descriptor that this program was started with
+ * @name:	under which chanfd_exec() or the service manager passed it
+ *
+ * Reads LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES as sd_listen_fds(3) does and
+ * leaves them as they are; a child of this process does not see them as its
+ * own. Sets FD_CLOEXEC. If several have the name, the first counts. Not while
+ * another thread changes the environment.
+ *
+ * Return: the descriptor, always the same. ENOENT (nothing was passed to this
+ * process, or nothing of that name), EINVAL (the variables are malformed, or
+ * @name is NULL), EBADF (it is not open).
+ */
+int chanfd_listen_fd(const char *name);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+/*
+ * Messages of a C type
+ */
+
+/* The size, but one that no message can have does not compile. */
+#define chanfd_sizeof(x) \
+	(sizeof(x) + 0 * sizeof(char[sizeof(x) <= CHANFD_MAX_MESSAGE ? 1 : -1]))
+
+/**
+ * chanfd_make() - a channel of a C type: Go's make(chan type, cap)
+ * @type:	of its messages, at most CHANFD_MAX_MESSAGE bytes; also its name
+ * @cap:	as in chanfd_channel()
+ *
+ * Return: as chanfd_channel().
+ */
+#define chanfd_make(type, cap) \
+	chanfd_channel(chanfd_sizeof(type), (cap), 0, #type)
+
+#ifdef __cplusplus
+
+template <typename T>
+inline int chanfd_put(int ch, const T &value, const struct chanfd_opt *opt)
+{
+	static_assert(__is_trivially_copyable(T), "goes over as bytes");
+	return chanfd_send(ch, &value, chanfd_sizeof(T), opt);
+}
+
+template <typename T>
+inline int chanfd_get(int ch, T *ptr, const struct chanfd_opt *opt)
+{
+	static_assert(__is_trivially_copyable(T), "comes over as bytes");
+	return chanfd_recv(ch, ptr, chanfd_sizeof(T), opt, nullptr);
+}
+
+#else
+
+/**
+ * chanfd_put() - send a value: Go's ch <- value
+ * @ch:		as in chanfd_send()
+ * @value:	expression of any type but an array; its type is what counts: to
+ *		a channel of long send 1L, for 1 is an int
+ * @opt:	how to wait, or NULL
+ *
+ * Return: as chanfd_send(); EMSGSIZE if it is not the channel's type in size.
+ */
+#define chanfd_put(ch, value, opt) __extension__ ({			\
+	const __typeof__(value) chanfd_value_ = (value);		\
+	chanfd_send((ch), &chanfd_value_, chanfd_sizeof(chanfd_value_), (opt)); })
+
+/**
+ * chanfd_get() - receive a value: Go's value, ok = <-ch
+ * @ch:		as in chanfd_recv()
+ * @ptr:	to a variable of the type; not to void
+ * @opt:	how to wait, or NULL
+ *
+ *	while (chanfd_get(jobs, &job, NULL) == 1)	(rule C33)
+ *
+ * Return: as chanfd_recv(): 1 for a value, 0 for the end.
+ */
+#define chanfd_get(ch, ptr, opt) \
+	chanfd_recv((ch), (ptr), chanfd_sizeof(*(ptr)), (opt), NULL)
+
+#endif
+
+/*
+ * Cases of a select
+ */
+
+static inline struct chanfd_case chanfd_case_of(int fd, unsigned int op,
+						unsigned int flags,
+						const void *buf, size_t size)
+{
+	struct chanfd_case c = { 0, 0, 0, 0, 0, 0 };
+
+	c.fd = fd;
+	c.op = (__u16)op;
+	c.flags = (__u16)flags;
+	c.buf = (uintptr_t)buf;
+	c.size = size < UINT32_MAX ? (__u32)size : UINT32_MAX;
+	return c;
+}
+
+/* Picks by the number of arguments, one to three. */
+#define CHANFD_BY_COUNT(a, b, c, name, ...) name
+
+/**
+ * CHANFD_SEND() - case: send a message, as chanfd_send()
+ *
+ *	CHANFD_SEND(ch, &message)	of the type that the pointer has
+ *	CHANFD_SEND(ch, bytes, size)
+ *	CHANFD_SEND(ch)			of no bytes, on a channel of such
+ *
+ * Out: error (EPIPE, ECONNRESET), number.
+ */
+#define CHANFD_SEND(...) \
+	CHANFD_BY_COUNT(__VA_ARGS__, CHANFD_SEND3, CHANFD_SEND2, CHANFD_SEND1, 0) \
+	(__VA_ARGS__)
+#define CHANFD_SEND1(fd)	CHANFD_SEND3(fd, NULL, 0)
+#define CHANFD_SEND2(fd, ptr)	CHANFD_SEND3(fd, ptr, chanfd_sizeof(*(ptr)))
+#define CHANFD_SEND3(fd, ptr, size) \
+	chanfd_case_of(fd, CHANFD_CASE_SEND, 0, ptr, size)
+
+/**
+ * CHANFD_RECV() - case: receive a message, as chanfd_recv()
+ *
+ *	CHANFD_RECV(ch, &message)	of the type that the pointer has
+ *	CHANFD_RECV(ch, buffer, room)
+ *	CHANFD_RECV(ch)			and throw it away
+ *
+ * Out: ok, size, number, error (ECONNRESET, the cause it was closed with,
+ * EMSGSIZE, EFAULT).
+ */
+#define CHANFD_RECV(...) \
+	CHANFD_BY_COUNT(__VA_ARGS__, CHANFD_RECV3, CHANFD_RECV2, CHANFD_RECV1, 0) \
+	(__VA_ARGS__)
+#define CHANFD_RECV1(fd)	CHANFD_RECV3(fd, NULL, 0)
+#define CHANFD_RECV2(fd, ptr)	CHANFD_RECV3(fd, ptr, chanfd_sizeof(*(ptr)))
+#define CHANFD_RECV3(fd, ptr, room) \
+	chanfd_case_of(fd, CHANFD_CASE_RECV, 0, ptr, room)
+
+/**
+ * CHANFD_WAIT() - case: a waitgroup is at zero, as chanfd_wg_wait()
+ *
+ * Out: size (members broken), status (first error), number, error (EOWNERDEAD).
+ */
+#define CHANFD_WAIT(fd)		chanfd_case_of(fd, CHANFD_CASE_WAIT, 0, NULL, 0)
+
+/**
+ * CHANFD_BROKEN() - case: as CHANFD_WAIT(), or more than @known members of the
+ *	waitgroup's round are broken, as chanfd_wg_wait_broken()
+ */
+#define CHANFD_BROKEN(fd, known) \
+	chanfd_case_of(fd, CHANFD_CASE_WAIT, CHANFD_CASE_BROKEN, NULL, known)
+
+/**
+ * CHANFD_DONE() - case: a context is done
+ *
+ * Out: status (the cause).
+ */
+#define CHANFD_DONE(fd)		chanfd_case_of(fd, CHANFD_CASE_DONE, 0, NULL, 0)
+
+/** CHANFD_DRAINED() - case: no context is derived from this one any more */
+#define CHANFD_DRAINED(fd)	chanfd_case_of(fd, CHANFD_CASE_DRAINED, 0, NULL, 0)
+
+/**
+ * CHANFD_POLL() - case: any file is ready, as poll(2) says
+ *
+ * A hint, as poll(2) is: somebody else may be faster with what it announces.
+ *
+ * Out: size (events that are ready).
+ */
+#define CHANFD_POLL(fd, events)	chanfd_case_of(fd, CHANFD_CASE_POLL, 0, NULL, events)
+
+/**
+ * chanfd_select_of() - chanfd_select() over the cases in its arguments
+ * @opt:	as in chanfd_select()
+ * @out:	likewise
+ *
+ *	switch (chanfd_select_of(NULL, &out, CHANFD_RECV(jobs, &job),
+ *				 CHANFD_DONE(context))) {
+ *	case 0:		out.ok ? work(&job) : finish();
+ *	case 1:		stop(out.status);
+ *	}
+ *
+ * Return: as chanfd_select(): index of the case, or -1.
+ */
+#ifdef __cplusplus
+template <typename... Cases>
+inline int chanfd_select_of(const struct chanfd_opt *opt,
+			    struct chanfd_outcome *out, const Cases &...c)
+{
+	const struct chanfd_case cases[] = { c... };
+
+	return chanfd_select(cases, sizeof...(c), opt, out);
+}
+#else
+#define chanfd_select_of(opt, out, ...)					\
+	chanfd_select((const struct chanfd_case[]){ __VA_ARGS__ },	\
+		      sizeof((const struct chanfd_case[]){ __VA_ARGS__ }) / \
+		      sizeof(struct chanfd_case), (opt), (out))
+#endif
+
+/**
+ * chanfd_auto - a descriptor that is closed at the end of its scope
+ * chanfd_auto_cancel - a context that is cancelled and closed there: Go's
+ *	defer cancel()
+ *
+ *	chanfd_auto int jobs = chanfd_make(struct job, 8);
+ *	chanfd_auto_cancel int context = chanfd_context(parent);
+ *
+ * Goes with every way out: return, break, goto; in C++ also exceptions. Not
+ * with exit(3), and not where the variable has been set to -1 to keep what it
+ * held. errno is preserved. After fork(2) the child runs them too: there,
+ * leave with _exit(2).
+ */
+#define chanfd_auto		__attribute__((__cleanup__(chanfd_cleanup_fd)))
+#define chanfd_auto_cancel	__attribute__((__cleanup__(chanfd_cleanup_cancel)))
+
+#endif /* _CHANFD_H */
