@@ -14,7 +14,8 @@
  *
  * Wrong handles: EBADF (not an open descriptor; -1 too: Go would block on a nil
  * channel for good, rule C8, and hide the bug), ENOTTY (not a handle, not one
- * of the right type, or the module is older than this header), EPERM (the
+ * of the right type, or the module is older than this header; what waits for a
+ * waitgroup, a context or one of several cases says EINVAL to that), EPERM (the
  * handle has no right to that). These are not repeated below. Nor is EFAULT
  * (a pointer of yours leads nowhere).
  *
@@ -27,13 +28,13 @@
  * or of memory is reached). chanfd_strerror_hint() says what to do about them.
  *
  * Waiting: a function that takes a struct chanfd_opt may sleep. It fails with
- * "the errors of waiting": EAGAIN (CHANFD_NONBLOCK, or the handle is
- * O_NONBLOCK, and it would have to sleep), ETIMEDOUT (the deadline passed, or
- * that of the context did), ECANCELED (the context is cancelled), EINTR (a
- * signal handler without SA_RESTART ran before the call had taken effect;
- * afterwards the call reports success), ENOMEM. A context that is done wins
- * over everything else, even over a message that is there (rule A2). No other
- * function sleeps, unless it says so.
+ * "the errors of waiting": EAGAIN (it would have to sleep, with CHANFD_NONBLOCK;
+ * or on a channel's handle that is O_NONBLOCK, except in a select), ETIMEDOUT
+ * (the deadline passed, or that of the context did), ECANCELED (the context is
+ * cancelled), EINTR (a signal handler without SA_RESTART ran before the call had
+ * taken effect; afterwards the call reports success), ENOMEM. A context that is
+ * done wins over everything else, even over a message that is there (rule A2).
+ * No other function sleeps, unless it says so.
  *
  * Threads and signals: every function may be called from any thread at any
  * time, and, where it does not say otherwise, from a signal handler and between
@@ -113,7 +114,7 @@ uint64_t chanfd_deadline(int64_t ns);
  * Only for ioctls that this library has no function for.
  *
  * Return: a new descriptor, O_CLOEXEC, that the caller closes; or -1 with the
- * errno of open(2): ENOENT, ENXIO, EACCES, EPERM, EMFILE, ENFILE.
+ * errno of open(2): ENOENT, ENXIO, ENODEV, EACCES, EPERM, EMFILE, ENFILE.
  */
 int chanfd_device(void);
 
@@ -124,7 +125,7 @@ int chanfd_device(void);
  * Meant for the first call that a program makes, which is where an absent
  * module, a missing permission and a wrong version show. It looks at the
  * machine as it is now, so ENOENT is not blamed on the device when that is
- * there. errno is preserved. May not be called from a signal handler.
+ * there. errno is preserved.
  *
  *	hint = chanfd_strerror_hint(errno);
  *	err(1, "channel%s%s", hint ? ": " : "", hint ? hint : "");
@@ -211,8 +212,8 @@ int chanfd_channel_pair(int fd[2], size_t elem, unsigned int cap,
  * chanfd_send() - send one message
  * @ch:		handle with CHANFD_WRITE
  * @msg:	the message, copied before anything else happens (rule C9)
- * @size:	its bytes: exactly the channel's element size, or at most that
- *		with CHANFD_VARIABLE; @msg may be NULL if 0
+ * @size:	its bytes: exactly the channel's element size; with
+ *		CHANFD_VARIABLE 1 to that; @msg may be NULL if 0
  * @opt:	how to wait, or NULL
  *
  * Waits until a receiver takes the message (capacity 0, rule C10) or there is
@@ -654,11 +655,11 @@ int chanfd_context_drained(int ctx, const struct chanfd_opt *opt);
  * @events:	of poll(2), such as POLLIN; POLLERR and POLLHUP always count
  * @cause:	as in chanfd_cancel()
  *
- * Nothing undoes it. The context keeps the file open, so @fd may be closed;
- * but not of a Unix socket, an io_uring or a handle, which could hold the
- * context open in turn and are watched through an epoll instance for that
- * reason: with these the binding ends when the last descriptor of the file is
- * closed (rule X18).
+ * Nothing undoes it. Not for signal handlers. The context keeps the file open, so @fd may be closed
+ * afterwards; but not that of a Unix socket, an io_uring or a handle: these
+ * could hold the context open in turn, so they are watched through an epoll
+ * instance, and the binding ends when the last descriptor of the file is closed
+ * (rule X18).
  *
  * Return: 0. EOPNOTSUPP (a signalfd, whose readiness depends on who looks),
  * EPERM (cannot be polled), ENOSPC (CHANFD_MAX_BINDINGS are reached), EBADF,
@@ -709,9 +710,10 @@ struct chanfd_outcome {
  *
  * Return: index of the case that was done. If its operation failed, for example
  * with EPIPE, that is @out->error; without @out the call then fails with it.
- * Before any case is tried: E2BIG (too many cases), EBADF, EINVAL, EPERM,
- * ENOTTY, EMSGSIZE, found in any of them. The errors of waiting. If no case and
- * no context is a handle, the errors of making.
+ * Before any case is tried: E2BIG (too many cases), EBADF, EINVAL (not a handle
+ * of the type that the case is about), EPERM, EMSGSIZE, found in any of them.
+ * The errors of waiting. If no case and no context is a handle, the errors of
+ * making.
  */
 int chanfd_select(const struct chanfd_case *cases, unsigned int n,
 		  const struct chanfd_opt *opt, struct chanfd_outcome *out);
@@ -778,7 +780,7 @@ int chanfd_hand(int socket, const int *fds, unsigned int n,
  * EINTR, ECONNRESET, ENOTCONN, ENOTSOCK, ENOMEM.
  */
 int chanfd_take(int socket, int *fds, unsigned int max,
-		char (*names)[CHANFD_NAME_LEN]);
+		char names[][CHANFD_NAME_LEN]);
 
 /**
  * chanfd_exec() - execve(2) that passes descriptors on under names
@@ -823,9 +825,23 @@ int chanfd_listen_fd(const char *name);
  * Messages of a C type
  */
 
-/* The size, but one that no message can have does not compile. */
+/*
+ * The size of a type or of an expression. One that no message can have does not
+ * compile, nor does a C++ class that is more than its bytes.
+ */
 #define chanfd_sizeof(x) \
-	(sizeof(x) + 0 * sizeof(char[sizeof(x) <= CHANFD_MAX_MESSAGE ? 1 : -1]))
+	(sizeof(x) * chanfd_require(chanfd_is_message(__typeof__(x))))
+#define chanfd_require(condition)	sizeof(char[(condition) ? 1 : -1])
+
+#ifdef __cplusplus
+#define chanfd_is_message(type) \
+	(__is_trivially_copyable(type) && sizeof(type) <= CHANFD_MAX_MESSAGE)
+#else
+#define chanfd_is_message(type)	(sizeof(type) <= CHANFD_MAX_MESSAGE)
+#endif
+
+/* What a pointer points to. For an array, which has more, it does not compile. */
+#define chanfd_sizeof_target(type)	chanfd_sizeof(*(type)0)
 
 /**
  * chanfd_make() - a channel of a C type: Go's make(chan type, cap)
@@ -837,24 +853,6 @@ int chanfd_listen_fd(const char *name);
 #define chanfd_make(type, cap) \
 	chanfd_channel(chanfd_sizeof(type), (cap), 0, #type)
 
-#ifdef __cplusplus
-
-template <typename T>
-inline int chanfd_put(int ch, const T &value, const struct chanfd_opt *opt)
-{
-	static_assert(__is_trivially_copyable(T), "goes over as bytes");
-	return chanfd_send(ch, &value, chanfd_sizeof(T), opt);
-}
-
-template <typename T>
-inline int chanfd_get(int ch, T *ptr, const struct chanfd_opt *opt)
-{
-	static_assert(__is_trivially_copyable(T), "comes over as bytes");
-	return chanfd_recv(ch, ptr, chanfd_sizeof(T), opt, nullptr);
-}
-
-#else
-
 /**
  * chanfd_put() - send a value: Go's ch <- value
  * @ch:		as in chanfd_send()
@@ -862,26 +860,25 @@ inline int chanfd_get(int ch, T *ptr, const struct chanfd_opt *opt)
  *		a channel of long send 1L, for 1 is an int
  * @opt:	how to wait, or NULL
  *
- * Return: as chanfd_send(); EMSGSIZE if it is not the channel's type in size.
+ * Return: as chanfd_send(); EMSGSIZE if the type is not the channel's in size.
  */
-#define chanfd_put(ch, value, opt) __extension__ ({			\
+#define chanfd_put(ch, value, opt) (__extension__ ({			\
 	const __typeof__(value) chanfd_value_ = (value);		\
-	chanfd_send((ch), &chanfd_value_, chanfd_sizeof(chanfd_value_), (opt)); })
+	chanfd_send((ch), &chanfd_value_, chanfd_sizeof(chanfd_value_), (opt)); }))
 
 /**
  * chanfd_get() - receive a value: Go's value, ok = <-ch
  * @ch:		as in chanfd_recv()
- * @ptr:	to a variable of the type; not to void
+ * @ptr:	to a variable of the type; not to void, and not an array: &array
  * @opt:	how to wait, or NULL
  *
  *	while (chanfd_get(jobs, &job, NULL) == 1)	(rule C33)
  *
- * Return: as chanfd_recv(): 1 for a value, 0 for the end.
+ * Return: as chanfd_recv(): 1 for a value, 0 for the end; EMSGSIZE if the type
+ * is smaller than the channel's.
  */
 #define chanfd_get(ch, ptr, opt) \
-	chanfd_recv((ch), (ptr), chanfd_sizeof(*(ptr)), (opt), NULL)
-
-#endif
+	chanfd_recv((ch), (ptr), chanfd_sizeof_target(__typeof__(ptr)), (opt), NULL)
 
 /*
  * Cases of a select
@@ -907,35 +904,37 @@ static inline struct chanfd_case chanfd_case_of(int fd, unsigned int op,
 /**
  * CHANFD_SEND() - case: send a message, as chanfd_send()
  *
- *	CHANFD_SEND(ch, &message)	of the type that the pointer has
+ *	CHANFD_SEND(ch, &message)	of the type that it has
  *	CHANFD_SEND(ch, bytes, size)
  *	CHANFD_SEND(ch)			of no bytes, on a channel of such
  *
  * Out: error (EPIPE, ECONNRESET), number.
  */
 #define CHANFD_SEND(...) \
-	CHANFD_BY_COUNT(__VA_ARGS__, CHANFD_SEND3, CHANFD_SEND2, CHANFD_SEND1, 0) \
-	(__VA_ARGS__)
+	(CHANFD_BY_COUNT(__VA_ARGS__, CHANFD_SEND3, CHANFD_SEND2, CHANFD_SEND1, 0) \
+	 (__VA_ARGS__))
 #define CHANFD_SEND1(fd)	CHANFD_SEND3(fd, NULL, 0)
-#define CHANFD_SEND2(fd, ptr)	CHANFD_SEND3(fd, ptr, chanfd_sizeof(*(ptr)))
+#define CHANFD_SEND2(fd, ptr) \
+	CHANFD_SEND3(fd, ptr, chanfd_sizeof_target(__typeof__(ptr)))
 #define CHANFD_SEND3(fd, ptr, size) \
 	chanfd_case_of(fd, CHANFD_CASE_SEND, 0, ptr, size)
 
 /**
  * CHANFD_RECV() - case: receive a message, as chanfd_recv()
  *
- *	CHANFD_RECV(ch, &message)	of the type that the pointer has
+ *	CHANFD_RECV(ch, &message)	of the type that it has
  *	CHANFD_RECV(ch, buffer, room)
  *	CHANFD_RECV(ch)			and throw it away
  *
- * Out: ok, size, number, error (ECONNRESET, the cause it was closed with,
- * EMSGSIZE, EFAULT).
+ * Out: ok, size, number, error (ECONNRESET, the cause it was closed with;
+ * EMSGSIZE, where messages vary).
  */
 #define CHANFD_RECV(...) \
-	CHANFD_BY_COUNT(__VA_ARGS__, CHANFD_RECV3, CHANFD_RECV2, CHANFD_RECV1, 0) \
-	(__VA_ARGS__)
+	(CHANFD_BY_COUNT(__VA_ARGS__, CHANFD_RECV3, CHANFD_RECV2, CHANFD_RECV1, 0) \
+	 (__VA_ARGS__))
 #define CHANFD_RECV1(fd)	CHANFD_RECV3(fd, NULL, 0)
-#define CHANFD_RECV2(fd, ptr)	CHANFD_RECV3(fd, ptr, chanfd_sizeof(*(ptr)))
+#define CHANFD_RECV2(fd, ptr) \
+	CHANFD_RECV3(fd, ptr, chanfd_sizeof_target(__typeof__(ptr)))
 #define CHANFD_RECV3(fd, ptr, room) \
 	chanfd_case_of(fd, CHANFD_CASE_RECV, 0, ptr, room)
 
@@ -985,21 +984,10 @@ static inline struct chanfd_case chanfd_case_of(int fd, unsigned int op,
  *
  * Return: as chanfd_select(): index of the case, or -1.
  */
-#ifdef __cplusplus
-template <typename... Cases>
-inline int chanfd_select_of(const struct chanfd_opt *opt,
-			    struct chanfd_outcome *out, const Cases &...c)
-{
-	const struct chanfd_case cases[] = { c... };
-
-	return chanfd_select(cases, sizeof...(c), opt, out);
-}
-#else
-#define chanfd_select_of(opt, out, ...)					\
-	chanfd_select((const struct chanfd_case[]){ __VA_ARGS__ },	\
-		      sizeof((const struct chanfd_case[]){ __VA_ARGS__ }) / \
-		      sizeof(struct chanfd_case), (opt), (out))
-#endif
+#define chanfd_select_of(opt, out, ...) (__extension__ ({		\
+	const struct chanfd_case chanfd_cases_[] = { __VA_ARGS__ };	\
+	chanfd_select(chanfd_cases_, sizeof(chanfd_cases_) /		\
+		      sizeof(chanfd_cases_[0]), (opt), (out)); }))
 
 /**
  * chanfd_auto - a descriptor that is closed at the end of its scope
