@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * How the library enters the kernel.
+ */
+#ifndef _CHANFD_CALL_H
+#define _CHANFD_CALL_H
+
+#include "chanfd.h"
+
+int chanfd_call(int fd, unsigned long request, void *arg);
+int chanfd_call_device(unsigned long request, void *arg);
+int chanfd_select_one(struct chanfd_case c, const struct chanfd_opt *opt,
+		      struct chanfd_outcome *out);
+void chanfd_close_quietly(int fd);
+void chanfd_copy_name(__u8 *to, size_t room, const char *name);
+
+#endif /* _CHANFD_CALL_H */
