@@ -49,6 +49,7 @@
 #ifndef _CHANFD_H
 #define _CHANFD_H
 
+#include <errno.h>
 #include <linux/chanfd.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -127,11 +128,10 @@ int chanfd_device(void);
  * machine as it is now, so ENOENT is not blamed on the device when that is
  * there. errno is preserved.
  *
- *	hint = chanfd_strerror_hint(errno);
- *	err(1, "channel%s%s", hint ? ": " : "", hint ? hint : "");
+ *	errx(1, "cannot make a channel: %s", chanfd_strerror_hint(errno));
  *
- * Return: a constant string in English without a newline; NULL if there is
- * nothing to add to strerror(3).
+ * Return: a string without a newline, that nobody frees; strerror(3)'s if there
+ * is nothing better, so never NULL.
  */
 const char *chanfd_strerror_hint(int err);
 
@@ -443,7 +443,7 @@ int chanfd_token_done(int token, int err);
 
 /**
  * struct chanfd_round - how a round of a waitgroup stands
- * @number:	of the round, from 0
+ * @number:	of the round, from 1; 0 before the first
  * @broken:	members that ended without being done
  * @error:	first error that one was done with, or 0
  */
@@ -462,7 +462,8 @@ struct chanfd_round {
  * Waits until the count is zero; at once if it is (rules W1, W7).
  *
  * Return: 0; look at @round->error for what members reported. EOWNERDEAD (the
- * round ended, but members died without being done), the errors of waiting.
+ * round ended, but members died without being done, or nobody was left who
+ * could end it), the errors of waiting.
  */
 int chanfd_wg_wait(int wg, const struct chanfd_opt *opt,
 		   struct chanfd_round *round);
@@ -470,16 +471,17 @@ int chanfd_wg_wait(int wg, const struct chanfd_opt *opt,
 /**
  * chanfd_wg_wait_broken() - wait for the end of a round or for a dead member
  * @wg:		handle with CHANFD_READ
- * @known:	broken members that are known already; 0 to begin with, then
- *		the last @round->broken
+ * @known:	broken members of the round that are known already: 0 to begin
+ *		with, then the last @round->broken
  * @opt:	how to wait, or NULL
  * @round:	out, also with EOWNERDEAD; may be NULL
  *
  * For whoever replaces the dead instead of waiting for the living first.
  *
- * Return: 0, the count is zero and nobody died. EOWNERDEAD (more than @known
- * members of the round are broken, or it has ended and some were;
- * chanfd_waitgroup_info() has the count), the errors of waiting.
+ * Return: 0, the round ended and nobody died; or, with a @known above 0, it is
+ * a new one, see @round->number. EOWNERDEAD (members are broken, not @known of
+ * them or the round ended: chanfd_waitgroup_info() has the count), the errors of
+ * waiting.
  */
 int chanfd_wg_wait_broken(int wg, unsigned int known,
 			  const struct chanfd_opt *opt,
@@ -830,8 +832,8 @@ int chanfd_listen_fd(const char *name);
  * compile, nor does a C++ class that is more than its bytes.
  */
 #define chanfd_sizeof(x) \
-	(sizeof(x) * chanfd_require(chanfd_is_message(__typeof__(x))))
-#define chanfd_require(condition)	sizeof(char[(condition) ? 1 : -1])
+	(sizeof(x) + chanfd_zero_if(chanfd_is_message(__typeof__(x))))
+#define chanfd_zero_if(condition)	(sizeof(char[(condition) ? 1 : -1]) - 1)
 
 #ifdef __cplusplus
 #define chanfd_is_message(type) \
@@ -946,8 +948,8 @@ static inline struct chanfd_case chanfd_case_of(int fd, unsigned int op,
 #define CHANFD_WAIT(fd)		chanfd_case_of(fd, CHANFD_CASE_WAIT, 0, NULL, 0)
 
 /**
- * CHANFD_BROKEN() - case: as CHANFD_WAIT(), or more than @known members of the
- *	waitgroup's round are broken, as chanfd_wg_wait_broken()
+ * CHANFD_BROKEN() - case: as CHANFD_WAIT(), or not @known members of the
+ *	waitgroup's round are broken, but some more; as chanfd_wg_wait_broken()
  */
 #define CHANFD_BROKEN(fd, known) \
 	chanfd_case_of(fd, CHANFD_CASE_WAIT, CHANFD_CASE_BROKEN, NULL, known)

@@ -3,6 +3,7 @@
  * What to do about an error.
  */
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "call.h"
@@ -98,5 +99,5 @@ const char *chanfd_strerror_hint(int err)
 		text = look_up(device_hints, err);
 	}
 	errno = saved;
-	return text;
+	return text ? text : strerror(err);
 }
