@@ -40,11 +40,14 @@ class Report:
         self.count[outcome] += 1
         if outcome == "failed":
             self.failures.append(name)
-            for line in self.written:
-                print(f"    {line}")
+            self.show()
         self.written.clear()
         self.running = ""
         print(f"{outcome:8}{name}", flush=True)
+
+    def show(self):
+        for line in self.written:
+            print("    " + re.sub(r"^(# )+", "", line))
 
     def close(self, depth):
         """The levels from depth on are over; returns whether any tests were on them,
@@ -54,11 +57,19 @@ class Report:
             level = self.levels.pop()
             if level.planned not in (None, level.ended):
                 level.failed += 1
-                self.result("failed", f"{self.program or 'tests'}: "
-                            f"{level.planned} planned, {level.ended} ended")
+                name = self.program if self.levels else "tests"
+                self.result("failed", f"{name}: {level.planned} planned, "
+                            f"{level.ended} ended")
             any_ended |= level.ended > 0
             any_failed |= level.failed > 0
         return any_ended, any_failed
+
+    def abandon(self):
+        """Nothing more will come of the program that was running, if any was."""
+        if self.program:
+            test = f"{self.program}: {self.running}" if self.running else self.program
+            self.result("failed", f"{test} did not end")
+            self.program = ""
 
     def open(self, depth):
         while len(self.levels) <= depth:
@@ -70,16 +81,19 @@ class Report:
         name, remark = match[4].strip(), (match[5] or "").strip()
         outcome = "failed" if match[2] else \
                   "skipped" if remark.upper().startswith("SKIP") else "passed"
+        of_program = name.startswith("selftests: ")
+        if depth == 0 and not of_program:
+            self.abandon()
         children, children_failed = self.close(depth + 1)
         level = self.open(depth)
         level.ended += 1
         level.failed += outcome == "failed" or children_failed
+        if of_program:
+            name, self.program = self.program, ""
         if children and (outcome == "failed") == children_failed:
             self.written.clear()
             return
-        if name.startswith("selftests: "):
-            name = self.program
-        elif depth > 0:
+        if depth > 0:
             name = f"{self.program}: {name or self.running}"
         if outcome != "passed" and remark:
             name += f" ({remark.removeprefix('SKIP').strip() or remark})"
@@ -102,12 +116,9 @@ class Report:
             self.written.append(line)
 
     def finish(self):
-        unfinished = self.running
-        if self.written and unfinished:
-            self.result("failed", f"{self.program}: {unfinished} (not ended)")
+        self.abandon()
         self.close(0)
-        for line in self.written:
-            print(f"    {line}")
+        self.show()
         if self.failures:
             print("\nfailed:")
             for name in self.failures:
