@@ -1,0 +1,1010 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Contexts: trees of cancellation.
+ *
+ * Overview
+ *
+ * A context is done once, for one of three reasons: it is cancelled, its deadline
+ * passes, or its parent is done; the first of them counts, and gives the error
+ * and the cause. When a cancellation returns every context below is done.
+ *
+ * A child refers to its parent, so a chain of parents can be walked without
+ * locks, for values and causes. A parent lists those children that are to end
+ * with it, without referring to them, and counts those that exist: when there
+ * are none it is drained. Trees are walked by loops; depth costs no stack.
+ *
+ * A context made without its parent's cancellation is the root of a tree of its
+ * own, but looks values up in its parent.
+ *
+ * Publication (CONTEXT_END): cause and reason are written before the
+ * store-release of error, and do not change again. Whoever reads error by a
+ * load-acquire, or is woken because of it (CALL_DONE in wait.c), sees them. This
+ * is also the happens-before edge from a cancellation to those that observe it.
+ *
+ * Locking:
+ *	root->walk > ctx->obj.lock
+ *
+ * A walk ends a context, then all below it, holding one object's lock at a time.
+ * Another walk that finds a context ended must be able to rely on everything
+ * below being ended too, or about to be by the time that it returns; so walks of
+ * one tree exclude each other by its root's mutex. A context without children
+ * needs no walk.
+ *
+ * Lifetimes: the timer of a deadline, and what waits at a bound file, take a
+ * reference when they fire, and leave the rest to a work item: they may fire in
+ * interrupt context. Both are stopped before the context is freed.
+ */
+
+#include <linux/file.h>
+#include <linux/hrtimer.h>
+#include <linux/magic.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/net.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/workqueue.h>
+#include <net/sock.h>
+
+#include "compat.h"
+#include "object.h"
+#include "wait.h"
+
+#define CONTEXT_FLAGS	(CHANFD_PAIR | CHANFD_OBSERVE | CHANFD_INHERIT | CHANFD_KEEP | \
+			 CHANFD_WITHOUT_CANCEL)
+
+/* What somebody said on cancelling; shared by all contexts that it ended. */
+struct reason {
+	refcount_t ref;
+	u8 text[CHANFD_TEXT_LEN];
+};
+
+struct value {
+	u8 key[CHANFD_KEY_LEN];
+	u32 size;
+	u8 data[];
+};
+
+/* A deadline of a context's own. */
+struct expiry {
+	struct context *ctx;
+	struct hrtimer timer;
+	struct work_struct work;
+	s32 cause;
+};
+
+/**
+ * struct context
+ * @parent:	immutable, holds a reference; NULL for a root
+ * @root:	immutable, of the tree that ends together; it outlives this
+ * @keep:	immutable: CHANFD_KEEP
+ * @deadline:	immutable: the earliest that applies; KTIME_MAX for none
+ * @expiry:	immutable; NULL unless @deadline is its own
+ * @value:	immutable; may be NULL
+ * @error:	0, then ECANCELED or ETIMEDOUT; written under obj.lock, read
+ *		without (CONTEXT_END)
+ * @cause:	valid once @error is set
+ * @reason:	likewise; may be NULL
+ * @children:	that end with this; under obj.lock
+ * @sibling:	in the parent's @children, under the parent's obj.lock
+ * @nr_children: that exist and hang on this; under obj.lock
+ * @todo:	in the list of the walk that ended this; under root->walk
+ * @waiters:	for the end; under obj.lock
+ * @drainers:	wait for @nr_children to be zero; under obj.lock
+ * @bindings:	to files; under obj.lock
+ * @nr_bindings: likewise
+ * @walk:	a root's: see above
+ * @pollers:	of handles that observe
+ */
+struct context {
+	struct chanfd_object obj;
+	struct context *parent;
+	struct context *root;
+	bool keep;
+	ktime_t deadline;
+	struct expiry *expiry;
+	struct value *value;
+	s32 error;
+	s32 cause;
+	struct reason *reason;
+	struct list_head children;
+	struct list_head sibling;
+	u32 nr_children;
+	u32 nr_bindings;
+	struct list_head todo;
+	struct chanfd_queue waiters;
+	struct chanfd_queue drainers;
+	struct list_head bindings;
+	struct mutex walk;
+	wait_queue_head_t pollers;
+};
+
+/* How a context ends. */
+struct ending {
+	s32 error;
+	s32 cause;
+	struct reason *reason;
+};
+
+static struct workqueue_struct *workqueue;
+
+static struct context *to_context(struct chanfd_object *obj)
+{
+	return container_of(obj, struct context, obj);
+}
+
+static struct reason *reason_get(struct reason *reason)
+{
+	if (reason)
+		refcount_inc(&reason->ref);
+	return reason;
+}
+
+static void reason_put(struct reason *reason)
+{
+	if (reason && refcount_dec_and_test(&reason->ref))
+		kfree(reason);
+}
+
+/* Waiting */
+
+static const struct chanfd_waiter_ops limit_ops;
+
+/* CONTEXT_END */
+static s32 context_error(const struct context *ctx)
+{
+	return smp_load_acquire(&ctx->error);
+}
+
+static void done_outcome(struct chanfd_waiter *w, const void *arg)
+{
+	const struct context *ctx = arg;
+
+	w->error = w->ops == &limit_ops ? -ctx->error : 0;
+	w->status = ctx->cause;
+}
+
+static bool done_ready(struct chanfd_waiter *w)
+{
+	return context_error(to_context(w->obj));
+}
+
+static int done_attempt(struct chanfd_waiter *w, bool park)
+{
+	struct context *ctx = to_context(w->obj);
+
+	if (!context_error(ctx)) {
+		if (!park)
+			return 0;
+		spin_lock(&ctx->obj.lock);
+		if (!ctx->error) {
+			chanfd_park(&ctx->waiters, w);
+			spin_unlock(&ctx->obj.lock);
+			return 0;
+		}
+		spin_unlock(&ctx->obj.lock);
+	}
+	if (chanfd_commit(w))
+		done_outcome(w, ctx);
+	return 0;
+}
+
+static const struct chanfd_waiter_ops done_ops = {
+	.ready = done_ready,
+	.attempt = done_attempt,
+};
+
+static const struct chanfd_waiter_ops limit_ops = {
+	.ready = done_ready,
+	.attempt = done_attempt,
+};
+
+static void drained_outcome(struct chanfd_waiter *w, const void *arg)
+{
+}
+
+static bool drained_ready(struct chanfd_waiter *w)
+{
+	return !READ_ONCE(to_context(w->obj)->nr_children);
+}
+
+static int drained_attempt(struct chanfd_waiter *w, bool park)
+{
+	struct context *ctx = to_context(w->obj);
+
+	spin_lock(&ctx->obj.lock);
+	if (!ctx->nr_children)
+		chanfd_commit(w);
+	else if (park)
+		chanfd_park(&ctx->drainers, w);
+	spin_unlock(&ctx->obj.lock);
+	return 0;
+}
+
+static const struct chanfd_waiter_ops drained_ops = {
+	.ready = drained_ready,
+	.attempt = drained_attempt,
+};
+
+void chanfd_done_case(struct chanfd_waiter *w, struct chanfd_call *call)
+{
+	w->call = call;
+	w->ops = &done_ops;
+}
+
+void chanfd_drained_case(struct chanfd_waiter *w, struct chanfd_call *call)
+{
+	w->call = call;
+	w->ops = &drained_ops;
+}
+
+/* The context behind a file descriptor that may observe it. */
+static struct chanfd_object *observed(struct fd fd)
+{
+	struct file *file = fd_file(fd);
+
+	if (!file)
+		return ERR_PTR(-EBADF);
+	if (file->f_op != chanfd_context_type.fops)
+		return ERR_PTR(-EINVAL);
+	if (!(file->f_mode & FMODE_READ))
+		return ERR_PTR(-EPERM);
+	return file->private_data;
+}
+
+/**
+ * chanfd_limit_get() - let a context end a call
+ * @limit: becomes the call's case for that
+ * @call: the call
+ * @context: file descriptor, or negative for none
+ *
+ * Return: 0, %-EBADF, %-EINVAL or %-EPERM. If 0, chanfd_limit_put() must follow.
+ */
+int chanfd_limit_get(struct chanfd_waiter *limit, struct chanfd_call *call, s32 context)
+{
+	struct chanfd_object *obj;
+	struct fd fd;
+
+	limit->call = NULL;
+	if (context < 0)
+		return 0;
+	fd = fdget(context);
+	obj = observed(fd);
+	if (IS_ERR(obj)) {
+		fdput(fd);
+		return PTR_ERR(obj);
+	}
+	*limit = (struct chanfd_waiter){
+		.call = call,
+		.ops = &limit_ops,
+		.obj = obj,
+		.fd = fd,
+	};
+	call->context = limit;
+	return 0;
+}
+
+void chanfd_limit_put(struct chanfd_waiter *limit)
+{
+	if (limit->call)
+		fdput(limit->fd);
+}
+
+/* Ending */
+
+static void release_bindings(struct context *ctx);
+
+/* False if it was done already. Context: lock held. */
+static bool end_locked(struct context *ctx, const struct ending *e)
+{
+	if (ctx->error)
+		return false;
+	ctx->cause = e->cause;
+	ctx->reason = reason_get(e->reason);
+	smp_store_release(&ctx->error, e->error); /* CONTEXT_END */
+	return true;
+}
+
+/* What follows for the context itself. Context: no locks held but root->walk. */
+static void after_end(struct context *ctx)
+{
+	chanfd_release_all(&ctx->obj, &ctx->waiters.list, done_outcome, ctx);
+	chanfd_wake_pollers(&ctx->pollers, 0, EPOLLIN | EPOLLRDNORM | EPOLLHUP | EPOLLERR);
+	if (ctx->expiry)
+		hrtimer_cancel(&ctx->expiry->timer);
+	release_bindings(ctx);
+}
+
+/* Unlinks a child that is still alive; the caller gets a reference. */
+static struct context *take_child(struct context *ctx)
+{
+	struct context *child = NULL;
+
+	spin_lock(&ctx->obj.lock);
+	while (!child && !list_empty(&ctx->children)) {
+		child = list_first_entry(&ctx->children, struct context, sibling);
+		list_del_init(&child->sibling);
+		if (!refcount_inc_not_zero(&child->obj.ref))
+			child = NULL;	/* it is just being freed */
+	}
+	spin_unlock(&ctx->obj.lock);
+	return child;
+}
+
+/* Ends all below contexts that have ended. Context: root->walk held. */
+static void end_descendants(struct list_head *todo, const struct ending *e)
+{
+	while (!list_empty(todo)) {
+		struct context *ctx, *child;
+
+		ctx = list_first_entry(todo, struct context, todo);
+		list_del(&ctx->todo);
+		after_end(ctx);
+		while ((child = take_child(ctx))) {
+			bool first;
+
+			spin_lock(&child->obj.lock);
+			first = end_locked(child, e);
+			spin_unlock(&child->obj.lock);
+			if (first)
+				list_add(&child->todo, todo);
+			else
+				chanfd_object_put(&child->obj);
+			cond_resched();
+		}
+		chanfd_object_put(&ctx->obj);
+	}
+}
+
+/* Ends a context and all below it, if it is not done. Context: no locks held. */
+static void end_context(struct context *ctx, const struct ending *e)
+{
+	LIST_HEAD(todo);
+	bool alone, first = false;
+
+	spin_lock(&ctx->obj.lock);
+	alone = list_empty(&ctx->children);
+	if (alone)
+		first = end_locked(ctx, e);
+	spin_unlock(&ctx->obj.lock);
+	if (first)
+		after_end(ctx);
+	if (alone && first)
+		return;
+
+	/* With children; or done, perhaps by a walk that is still below. */
+	mutex_lock(&ctx->root->walk);
+	spin_lock(&ctx->obj.lock);
+	first = end_locked(ctx, e);
+	spin_unlock(&ctx->obj.lock);
+	if (first) {
+		chanfd_object_get(&ctx->obj);
+		list_add(&ctx->todo, &todo);
+		end_descendants(&todo, e);
+	}
+	mutex_unlock(&ctx->root->walk);
+}
+
+static void expiry_work(struct work_struct *work)
+{
+	struct expiry *x = container_of(work, struct expiry, work);
+	struct context *ctx = x->ctx;
+	struct ending e = { ETIMEDOUT, x->cause, NULL };
+
+	end_context(ctx, &e);
+	chanfd_object_put(&ctx->obj);
+}
+
+static enum hrtimer_restart expired(struct hrtimer *timer)
+{
+	struct expiry *x = container_of(timer, struct expiry, timer);
+
+	if (refcount_inc_not_zero(&x->ctx->obj.ref))
+		queue_work(workqueue, &x->work);
+	return HRTIMER_NORESTART;
+}
+
+/* Bindings */
+
+struct hook {
+	struct wait_queue_entry wait;
+	wait_queue_head_t *head;
+	struct binding *binding;
+};
+
+/**
+ * struct binding - a file whose readiness ends a context
+ * @ref:	one for the context, one while the work is queued
+ * @ctx:	valid as long as the hooks are in; the work has a reference
+ * @node:	in the context's list
+ * @file:	holds a reference
+ * @hooks:	in the file's wait queues
+ * @nr_hooks:	most files have one
+ * @too_many:	the file has more than there are hooks
+ * @fired:	the work is queued
+ * @believe:	a call from the file is enough; it must not be asked again
+ */
+struct binding {
+	refcount_t ref;
+	struct context *ctx;
+	struct list_head node;
+	struct file *file;
+	__poll_t events;
+	s32 cause;
+	struct hook hooks[2];
+	int nr_hooks;
+	bool too_many;
+	bool fired;
+	bool believe;
+	poll_table pt;
+	struct work_struct work;
+};
+
+static void binding_put(struct binding *b)
+{
+	if (refcount_dec_and_test(&b->ref)) {
+		fput(b->file);
+		kfree(b);
+	}
+}
+
+static void binding_work(struct work_struct *work)
+{
+	struct binding *b = container_of(work, struct binding, work);
+	struct context *ctx = b->ctx;
+	struct ending e = { ECANCELED, b->cause, NULL };
+
+	/* From here on another call queues the work again: full barrier, then look. */
+	xchg(&b->fired, false);
+	if (b->believe || vfs_poll(b->file, NULL) & b->events)
+		end_context(ctx, &e);
+	binding_put(b);
+	chanfd_object_put(&ctx->obj);
+}
+
+static int file_calls(struct wait_queue_entry *wait, unsigned int mode, int sync, void *key)
+{
+	struct hook *hook = container_of(wait, struct hook, wait);
+	struct binding *b = hook->binding;
+	__poll_t events = key_to_poll(key);
+
+	if (events & POLLFREE) {
+		/* The queue goes before the file; pairs with unhook(). */
+		list_del_init(&wait->entry);
+		smp_store_release(&hook->head, NULL);
+		return 1;
+	}
+	if (events && !(events & b->events))
+		return 0;
+	if (xchg(&b->fired, true))
+		return 1;
+	if (refcount_inc_not_zero(&b->ctx->obj.ref)) {
+		refcount_inc(&b->ref);
+		queue_work(workqueue, &b->work);
+	}
+	return 1;
+}
+
+static void unhook(struct hook *hook)
+{
+	wait_queue_head_t *head;
+
+	rcu_read_lock();
+	head = smp_load_acquire(&hook->head);
+	if (head)
+		remove_wait_queue(head, &hook->wait);
+	rcu_read_unlock();
+}
+
+static void binding_release(struct binding *b)
+{
+	while (b->nr_hooks)
+		unhook(&b->hooks[--b->nr_hooks]);
+	binding_put(b);
+}
+
+static void release_bindings(struct context *ctx)
+{
+	struct binding *b, *next;
+	LIST_HEAD(list);
+
+	spin_lock(&ctx->obj.lock);
+	list_splice_init(&ctx->bindings, &list);
+	spin_unlock(&ctx->obj.lock);
+	list_for_each_entry_safe(b, next, &list, node)
+		binding_release(b);
+}
+
+static void hook_up(struct file *file, wait_queue_head_t *head, poll_table *pt)
+{
+	struct binding *b = container_of(pt, struct binding, pt);
+	struct hook *hook;
+
+	if (b->nr_hooks == ARRAY_SIZE(b->hooks)) {
+		b->too_many = true;
+		return;
+	}
+	hook = &b->hooks[b->nr_hooks++];
+	hook->binding = b;
+	hook->head = head;
+	init_waitqueue_func_entry(&hook->wait, file_calls);
+	add_wait_queue(head, &hook->wait);
+}
+
+/*
+ * A context keeps the files open that it is bound to, so none may be bound that
+ * could hold a handle of the context: both would stay for ever. And it asks them
+ * from a kernel thread, so none may be bound whose answer depends on who asks, or
+ * that can make whoever asks wait. What is left: pipes, sockets that carry no
+ * files, and files of the kernel's own but for these:
+ */
+static const struct {
+	const char *name;
+	int err;
+	bool believe;
+} special_files[] = {
+	{ "[io_uring]", -EOPNOTSUPP },		/* holds files */
+	{ "[chanfd-channel]", -EOPNOTSUPP },
+	{ "[chanfd-waitgroup]", -EOPNOTSUPP },	/* holds contexts */
+	{ "[chanfd-token]", -EOPNOTSUPP },
+	{ "[chanfd-context]", -EOPNOTSUPP },
+	{ "[signalfd]", -EOPNOTSUPP },		/* answers for the task that asks */
+	{ "[eventpoll]", 0, true },		/* asks files that may make it wait */
+};
+
+static bool is_anonymous(const struct inode *inode)
+{
+	unsigned long magic = inode->i_sb->s_magic;
+
+#ifdef PID_FS_MAGIC
+	if (magic == PID_FS_MAGIC)
+		return true;
+#endif
+	return magic == ANON_INODE_FS_MAGIC;
+}
+
+static int may_bind(struct binding *b)
+{
+	const struct inode *inode = file_inode(b->file);
+	const char *name = b->file->f_path.dentry->d_name.name;
+	struct socket *sock = sock_from_file(b->file);
+	int i;
+
+	if (!file_can_poll(b->file))
+		return -EPERM;
+	if (S_ISFIFO(inode->i_mode))
+		return 0;
+	if (sock)
+		return sock->ops->family == PF_UNIX ? -EOPNOTSUPP : 0;
+	if (!is_anonymous(inode))
+		return -EOPNOTSUPP;
+	for (i = 0; i < ARRAY_SIZE(special_files); i++) {
+		if (strcmp(name, special_files[i].name))
+			continue;
+		b->believe = special_files[i].believe;
+		return special_files[i].err;
+	}
+	return 0;
+}
+
+/* Puts a binding on the list, or says why not. */
+static int binding_add(struct context *ctx, struct binding *b)
+{
+	int err = 0;
+
+	spin_lock(&ctx->obj.lock);
+	if (ctx->error)
+		err = -ESTALE;	/* nothing to wait for */
+	else if (ctx->nr_bindings == CHANFD_MAX_BINDINGS)
+		err = -ENOSPC;
+	if (!err) {
+		ctx->nr_bindings++;
+		list_add(&b->node, &ctx->bindings);
+	}
+	spin_unlock(&ctx->obj.lock);
+	return err;
+}
+
+static int context_bind(struct context *ctx, unsigned int cmd, void __user *arg)
+{
+	struct chanfd_bind c;
+	struct ending e = { ECANCELED };
+	struct binding *b;
+	__poll_t ready;
+	int err;
+
+	err = CHANFD_GET_ARG(&c, reserved, cmd, arg);
+	if (err)
+		return err;
+	if (c.reserved || c.events > U16_MAX)
+		return -EINVAL;
+	b = kzalloc(sizeof(*b), GFP_KERNEL_ACCOUNT);
+	if (!b)
+		return -ENOMEM;
+	b->file = fget(c.fd);
+	if (!b->file) {
+		kfree(b);
+		return -EBADF;
+	}
+	refcount_set(&b->ref, 1);
+	INIT_WORK(&b->work, binding_work);
+	b->ctx = ctx;
+	b->events = demangle_poll(c.events) | EPOLLERR | EPOLLHUP;
+	b->cause = c.cause ?: ECANCELED;
+	err = may_bind(b);
+	if (err)
+		goto out_release;
+	init_poll_funcptr(&b->pt, hook_up);
+	b->pt._key = b->events;
+	ready = vfs_poll(b->file, &b->pt) & b->events;
+	if (b->too_many) {
+		err = -EOPNOTSUPP;
+		goto out_release;
+	}
+	err = binding_add(ctx, b);
+	if (err)
+		goto out_release;
+	if (ready) {
+		e.cause = b->cause;
+		end_context(ctx, &e);
+	}
+	return 0;
+
+out_release:
+	binding_release(b);
+	return err == -ESTALE ? 0 : err;
+}
+
+/* Other commands */
+
+static int context_cancel(struct context *ctx, unsigned int cmd, void __user *arg)
+{
+	struct chanfd_cancel c;
+	struct ending e = { ECANCELED };
+	int err;
+
+	err = CHANFD_GET_ARG(&c, text, cmd, arg);
+	if (err)
+		return err;
+	if (c.reserved || strnlen(c.text, sizeof(c.text)) == sizeof(c.text))
+		return -EINVAL;
+	if (c.text[0]) {
+		e.reason = kzalloc(sizeof(*e.reason), GFP_KERNEL_ACCOUNT);
+		if (!e.reason)
+			return -ENOMEM;
+		refcount_set(&e.reason->ref, 1);
+		strscpy(e.reason->text, c.text, sizeof(e.reason->text));
+	}
+	e.cause = c.cause ?: ECANCELED;
+	end_context(ctx, &e);
+	reason_put(e.reason);
+	return 0;
+}
+
+static int context_get_value(struct context *ctx, unsigned int cmd, void __user *arg)
+{
+	struct chanfd_value v;
+	const struct value *found = NULL;
+	int err;
+
+	err = CHANFD_GET_ARG(&v, reserved, cmd, arg);
+	if (err)
+		return err;
+	if (v.reserved)
+		return -EINVAL;
+	for (; ctx && !found; ctx = ctx->parent) {
+		if (ctx->value && !memcmp(ctx->value->key, v.key, sizeof(v.key)))
+			found = ctx->value;
+		cond_resched();
+	}
+	if (!found)
+		return -ENOENT;
+	if (v.size < found->size)
+		return -EMSGSIZE;
+	v.size = found->size;
+	if (copy_to_user(u64_to_user_ptr(v.buf), found->data, found->size))
+		return -EFAULT;
+	return CHANFD_PUT_ARG(&v, cmd, arg);
+}
+
+static int context_get_info(struct context *ctx, unsigned int cmd, void __user *arg)
+{
+	struct chanfd_context_info info = { .error = context_error(ctx) };
+
+	if (_IOC_SIZE(cmd) < sizeof(info))
+		return -ENOTTY;
+	if (info.error) {
+		info.cause = ctx->cause;
+		if (ctx->reason)
+			memcpy(info.text, ctx->reason->text, sizeof(info.text));
+	}
+	if (ctx->deadline != KTIME_MAX)
+		info.deadline = chanfd_ktime_from_host(ctx->deadline);
+	spin_lock(&ctx->obj.lock);
+	info.children = ctx->nr_children;
+	info.cancellers = ctx->obj.writers;
+	info.waiters = ctx->waiters.len + ctx->drainers.len;
+	spin_unlock(&ctx->obj.lock);
+	return CHANFD_PUT_ARG(&info, cmd, arg);
+}
+
+static long context_ioctl(struct file *file, unsigned int cmd, unsigned long uarg)
+{
+	struct context *ctx = file->private_data;
+	void __user *arg = (void __user *)uarg;
+
+	switch (CHANFD_CMD(cmd)) {
+	case CHANFD_CMD(CHANFD_IOC_CANCEL):
+		return file->f_mode & FMODE_WRITE ? context_cancel(ctx, cmd, arg) : -EPERM;
+	case CHANFD_CMD(CHANFD_IOC_BIND):
+		return file->f_mode & FMODE_WRITE ? context_bind(ctx, cmd, arg) : -EPERM;
+	case CHANFD_CMD(CHANFD_IOC_VALUE):
+		return file->f_mode & FMODE_READ ? context_get_value(ctx, cmd, arg) : -EPERM;
+	case CHANFD_CMD(CHANFD_IOC_CONTEXT_INFO):
+		return file->f_mode & FMODE_READ ? context_get_info(ctx, cmd, arg) : -EPERM;
+	}
+	return chanfd_handle_ioctl(file, cmd, arg);
+}
+
+static __poll_t context_poll(struct file *file, poll_table *table)
+{
+	struct context *ctx = file->private_data;
+
+	if (!(file->f_mode & FMODE_READ))
+		return 0;
+	poll_wait(file, &ctx->pollers, table);
+	if (!context_error(ctx))
+		return 0;
+	return EPOLLIN | EPOLLRDNORM | EPOLLHUP |
+	       (ctx->cause == EOWNERDEAD ? EPOLLERR : 0);
+}
+
+static void context_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct context *ctx = file->private_data;
+	s32 error = context_error(ctx);
+
+	chanfd_show_object(m, file, &ctx->obj);
+	seq_printf(m, "chanfd-state:\t%s\n", !error ? "live" :
+		   error == ETIMEDOUT ? "expired" : "cancelled");
+	if (error)
+		seq_printf(m, "chanfd-cause:\t%d\n", ctx->cause);
+	if (ctx->parent)
+		seq_printf(m, "chanfd-parent:\t%llu\n", ctx->parent->obj.id);
+	seq_printf(m, "chanfd-children:\t%u\n", READ_ONCE(ctx->nr_children));
+	seq_printf(m, "chanfd-waiting:\t%u\n",
+		   READ_ONCE(ctx->waiters.len) + READ_ONCE(ctx->drainers.len));
+}
+
+static const struct file_operations context_fops = {
+	CHANFD_HANDLE_FOPS,
+	.poll		= context_poll,
+	.unlocked_ioctl	= context_ioctl,
+	.show_fdinfo	= context_show_fdinfo,
+};
+
+/* The last one who could cancel is gone without having done so. */
+static void context_abandoned(struct chanfd_object *obj, u32 rights)
+{
+	static const struct ending e = { ECANCELED, EOWNERDEAD };
+	struct context *ctx = to_context(obj);
+
+	if (rights & CHANFD_WRITE && !ctx->keep && !context_error(ctx))
+		end_context(ctx, &e);
+}
+
+/* A child is gone for good. */
+static void leave_parent(struct context *parent, struct context *child)
+{
+	bool drained;
+
+	spin_lock(&parent->obj.lock);
+	list_del(&child->sibling);
+	drained = !--parent->nr_children;
+	spin_unlock(&parent->obj.lock);
+	if (drained)
+		chanfd_release_all(&parent->obj, &parent->drainers.list,
+				   drained_outcome, NULL);
+}
+
+/* The references to parents are given up by a loop: the chain may be long. */
+static void context_free(struct chanfd_object *obj)
+{
+	struct context *ctx = to_context(obj), *parent;
+
+	do {
+		parent = ctx->parent;
+		if (ctx->expiry) {
+			hrtimer_cancel(&ctx->expiry->timer);
+			kfree(ctx->expiry);
+		}
+		release_bindings(ctx);
+		if (ctx->root != ctx)
+			leave_parent(parent, ctx);
+		reason_put(ctx->reason);
+		kfree(ctx->value);
+		kfree(ctx);
+		ctx = parent;
+		cond_resched();
+	} while (ctx && chanfd_object_drop(&ctx->obj));
+}
+
+const struct chanfd_type chanfd_context_type = {
+	.number		= CHANFD_TYPE_CONTEXT,
+	.name		= "context",
+	.file_name	= "[chanfd-context]",
+	.fops		= &context_fops,
+	.abandoned	= context_abandoned,
+	.free		= context_free,
+};
+
+/* Making one */
+
+static struct value *value_new(const struct chanfd_context *c)
+{
+	bool keyed = memchr_inv(c->key, 0, sizeof(c->key));
+	struct value *value;
+
+	if (!keyed)
+		return c->value || c->value_size ? ERR_PTR(-EINVAL) : NULL;
+	if (c->value_size > CHANFD_MAX_VALUE)
+		return ERR_PTR(-EINVAL);
+	value = kmalloc(struct_size(value, data, c->value_size), GFP_KERNEL_ACCOUNT);
+	if (!value)
+		return ERR_PTR(-ENOMEM);
+	memcpy(value->key, c->key, sizeof(value->key));
+	value->size = c->value_size;
+	if (copy_from_user(value->data, u64_to_user_ptr(c->value), value->size)) {
+		kfree(value);
+		return ERR_PTR(-EFAULT);
+	}
+	return value;
+}
+
+static struct expiry *expiry_new(struct context *ctx, s32 cause)
+{
+	struct expiry *x = kmalloc(sizeof(*x), GFP_KERNEL_ACCOUNT);
+
+	if (!x)
+		return NULL;
+	x->ctx = ctx;
+	x->cause = cause ?: ETIMEDOUT;
+	INIT_WORK(&x->work, expiry_work);
+	/* Soft: many that expire at once must not hold interrupts up. */
+	hrtimer_setup(&x->timer, expired, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_SOFT);
+	return x;
+}
+
+/* From here on it ends with its parent, or has ended as its parent did. */
+static void join_parent(struct context *ctx)
+{
+	struct context *parent = ctx->parent;
+	struct ending e;
+
+	spin_lock(&parent->obj.lock);
+	parent->nr_children++;
+	e.error = parent->error;
+	if (!e.error)
+		list_add(&ctx->sibling, &parent->children);
+	spin_unlock(&parent->obj.lock);
+	if (e.error) {
+		e.cause = parent->cause;
+		e.reason = parent->reason;
+		end_context(ctx, &e);
+	}
+}
+
+static struct context *context_new(const struct chanfd_context *c, struct context *parent)
+{
+	bool detached = !parent || c->flags & CHANFD_WITHOUT_CANCEL;
+	struct context *ctx;
+	struct value *value;
+	int err;
+
+	value = value_new(c);
+	if (IS_ERR(value))
+		return ERR_CAST(value);
+	err = -ENOMEM;
+	ctx = kzalloc(sizeof(*ctx), GFP_KERNEL_ACCOUNT);
+	if (!ctx)
+		goto out_value;
+	ctx->keep = c->flags & CHANFD_KEEP;
+	ctx->value = value;
+	ctx->root = detached ? ctx : parent->root;
+	ctx->deadline = chanfd_deadline(c->deadline);
+	if (!detached && parent->deadline <= ctx->deadline) {
+		ctx->deadline = parent->deadline;
+	} else if (ctx->deadline != KTIME_MAX) {
+		ctx->expiry = expiry_new(ctx, c->deadline_cause);
+		if (!ctx->expiry)
+			goto out_context;
+	}
+	INIT_LIST_HEAD(&ctx->children);
+	INIT_LIST_HEAD(&ctx->sibling);
+	INIT_LIST_HEAD(&ctx->bindings);
+	chanfd_queue_init(&ctx->waiters);
+	chanfd_queue_init(&ctx->drainers);
+	mutex_init(&ctx->walk);
+	init_waitqueue_head(&ctx->pollers);
+	err = chanfd_object_init(&ctx->obj, &chanfd_context_type, c->name,
+				 value ? value->size : 0);
+	if (err)
+		goto out_expiry;
+	if (parent) {
+		chanfd_object_get(&parent->obj);
+		ctx->parent = parent;
+	}
+	if (!detached)
+		join_parent(ctx);
+	return ctx;
+
+out_expiry:
+	kfree(ctx->expiry);
+out_context:
+	kfree(ctx);
+out_value:
+	kfree(value);
+	return ERR_PTR(err);
+}
+
+/* Starts the clock, or ends what is late already before anybody can see it. */
+static void start_expiry(struct context *ctx)
+{
+	struct expiry *x = ctx->expiry;
+	struct ending e = { ETIMEDOUT, x->cause, NULL };
+
+	if (ctx->deadline <= ktime_get())
+		end_context(ctx, &e);
+	else if (!context_error(ctx))
+		hrtimer_start(&x->timer, ctx->deadline, HRTIMER_MODE_ABS_SOFT);
+}
+
+long chanfd_context_create(unsigned int cmd, void __user *arg)
+{
+	struct chanfd_object *parent = NULL;
+	struct chanfd_context c;
+	struct context *ctx;
+	struct fd fd = {};
+	u32 rights;
+	long err;
+
+	err = CHANFD_GET_ARG(&c, id, cmd, arg);
+	if (err)
+		return err;
+	if (c.flags & ~CONTEXT_FLAGS || (c.deadline_cause && !c.deadline) ||
+	    (c.flags & CHANFD_OBSERVE && c.flags & (CHANFD_PAIR | CHANFD_KEEP)))
+		return -EINVAL;
+	if (c.parent >= 0) {
+		fd = fdget(c.parent);
+		parent = observed(fd);
+		if (IS_ERR(parent)) {
+			err = PTR_ERR(parent);
+			goto out;
+		}
+	}
+	ctx = context_new(&c, parent ? to_context(parent) : NULL);
+	if (IS_ERR(ctx)) {
+		err = PTR_ERR(ctx);
+		goto out;
+	}
+	if (ctx->expiry)
+		start_expiry(ctx);
+	rights = c.flags & CHANFD_OBSERVE ? CHANFD_READ : CHANFD_READ | CHANFD_WRITE;
+	err = CHANFD_PUBLISH(&ctx->obj, rights, &c, cmd, arg);
+out:
+	fdput(fd);
+	return err;
+}
+
+int __init chanfd_context_init(void)
+{
+	workqueue = alloc_workqueue("chanfd", WQ_UNBOUND, 0);
+	return workqueue ? 0 : -ENOMEM;
+}
+
+/* Waits for the work of contexts that nobody else refers to. */
+void chanfd_context_exit(void)
+{
+	destroy_workqueue(workqueue);
+}

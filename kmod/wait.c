@@ -1,0 +1,523 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The wait engine.
+ *
+ * Overview
+ *
+ * Whatever can block is a call with one or more cases, and exactly one case of
+ * a call goes ahead. A plain send is a call with one case. Objects know nothing
+ * about select, and this file knows nothing about objects but that a case can
+ * be attempted:
+ *
+ *  1. Try a ready case, chosen at random (or the first, if so asked), under its
+ *     own object's lock. The call is still private: nobody can fire it.
+ *  2. Visit each case's object again; under its lock try once more, and if it
+ *     still can't go ahead leave a waiter on the object's queue. From here on
+ *     the call is parked: others may fire it.
+ *  3. Sleep until fired, or until a deadline or a signal withdraws the call;
+ *     then take its waiters off the other queues.
+ *
+ * No operation ever holds two objects' locks. To match two waiting calls (a
+ * send meets a receive, and each may be a select) the one that finds the other
+ * holds the lock of the object where they meet, plus the locks of both calls,
+ * and fires both only if neither has fired: the pair claim. So a claim never
+ * has to be taken back, nothing retries, and the number of cases is not bounded
+ * by the nesting of locks.
+ *
+ * A call that must not sleep goes through 2 as well, and withdraws at once: at
+ * the instant when its last waiter is queued either none of its cases can go
+ * ahead, or it has fired. That is the view of a single instant that a select
+ * with a default case promises. (With one case, 1 is such an instant.)
+ *
+ * Locking
+ *
+ *	object->lock > call->lock > call->lock (a second one, at a higher address)
+ *
+ * Whoever fires somebody else's call collects its waiter on a list of their own
+ * and wakes it after dropping the object's lock: a waker that is descheduled
+ * must not hold up the object.
+ *
+ * CALL_DONE: a call lives on its task's stack. After it has fired, the claimer
+ * still writes to it (the message, the outcome), so its task must not return
+ * before it is told: the claimer's store-release of call->done pairs with the
+ * load-acquire in call_done(). This pair is also the happens-before edge from
+ * everything that the claimer did (a send, a close, a cancellation) to the
+ * return of the call that it completed. The claimer reads call->task before the
+ * release, and RCU keeps the task's memory until it has been woken.
+ *
+ * CALL_POKED: the callback of a foreign file sets call->poked, then wakes; the
+ * sleeper sets its state, then reads call->poked. Both sides have a full barrier
+ * in between (in try_to_wake_up() and set_current_state()), so one sees the
+ * other. The callback takes no lock of ours: it may run in interrupt context.
+ */
+
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "compat.h"
+#include "wait.h"
+
+/* Hints are taken this often before the call parks and need not trust them. */
+#define CHOICES		3
+
+/* Calls that are claimed under one hold of an object's lock. */
+#define RELEASE_CHUNK	64
+
+/* call->fired of a call that gave up. */
+static struct chanfd_waiter withdrawn;
+
+struct chanfd_message *chanfd_message_new(size_t size)
+{
+	struct chanfd_message *msg;
+
+	msg = kvmalloc(struct_size(msg, data, size), GFP_KERNEL_ACCOUNT);
+	if (msg)
+		msg->size = size;
+	return msg;
+}
+
+void chanfd_message_free(struct chanfd_message *msg)
+{
+	kvfree(msg);
+}
+
+/* A deadline as users give it; past ones stay past. */
+ktime_t chanfd_deadline(u64 deadline)
+{
+	if (!deadline)
+		return KTIME_MAX;
+	return chanfd_ktime_to_host(min_t(u64, deadline, KTIME_MAX - 1));
+}
+
+/* Is @w's call out of others' reach, because it is private or @w's already? */
+static bool call_is_mine(const struct chanfd_waiter *w)
+{
+	return !w->call->parked || READ_ONCE(w->call->fired) == w;
+}
+
+/**
+ * chanfd_commit() - let @w go ahead without a partner
+ * @w: the caller's own case
+ *
+ * Context: w->obj->lock held, or none if @w waits for a foreign file.
+ * Return: false if another case of the call has fired.
+ */
+bool chanfd_commit(struct chanfd_waiter *w)
+{
+	struct chanfd_call *call = w->call;
+	bool mine;
+
+	if (call_is_mine(w)) {
+		call->fired = w;
+		return true;
+	}
+	spin_lock(&call->lock);
+	mine = !call->fired;
+	if (mine) {
+		WRITE_ONCE(call->fired, w);
+		call->done = true;
+	}
+	spin_unlock(&call->lock);
+	return mine;
+}
+
+static void claim_lock(struct chanfd_waiter *peer, struct chanfd_waiter *w)
+{
+	struct chanfd_call *a = peer->call, *b = w ? w->call : NULL;
+
+	if (b && !call_is_mine(w)) {
+		if (a > b)
+			swap(a, b);
+		spin_lock(&a->lock);
+		spin_lock_nested(&b->lock, SINGLE_DEPTH_NESTING);
+	} else {
+		spin_lock(&a->lock);
+	}
+}
+
+/**
+ * chanfd_claim_abort() - undo chanfd_claim_first(); nothing has happened
+ * @peer: that it returned
+ * @w: as it was given
+ */
+void chanfd_claim_abort(struct chanfd_waiter *peer, struct chanfd_waiter *w)
+{
+	if (w && !call_is_mine(w))
+		spin_unlock(&w->call->lock);
+	spin_unlock(&peer->call->lock);
+}
+
+static void queue_remove(struct chanfd_waiter *w)
+{
+	list_del(&w->node);
+	w->queue->len--;
+	w->queue = NULL;
+}
+
+/**
+ * chanfd_claim_first() - find the first waiter that can go ahead together with @w
+ * @q: where to look
+ * @w: the caller's own case, or NULL if it has gone ahead, or there is none
+ *
+ * Waiters whose call has fired elsewhere are taken off the queue on the way.
+ *
+ * Context: the object's lock held. If a waiter is returned its call and the call
+ * of @w are held too, so that neither can fire or withdraw, until
+ * chanfd_claim_end() or chanfd_claim_abort().
+ * Return: the waiter, or NULL if there is none or another case of @w's call has
+ * fired.
+ */
+struct chanfd_waiter *chanfd_claim_first(struct chanfd_queue *q, struct chanfd_waiter *w)
+{
+	struct chanfd_waiter *peer, *next;
+
+	list_for_each_entry_safe(peer, next, &q->list, node) {
+		bool lost;
+
+		if (w && peer->call == w->call)
+			continue;
+		claim_lock(peer, w);
+		lost = w && !call_is_mine(w) && w->call->fired;
+		if (!lost && !peer->call->fired)
+			return peer;
+		chanfd_claim_abort(peer, w);
+		if (lost)
+			return NULL;
+		queue_remove(peer);
+	}
+	return NULL;
+}
+
+/**
+ * chanfd_claim_end() - fire both calls
+ * @peer: that chanfd_claim_first() returned, outcome filled in
+ * @w: as it was given
+ * @claimed: where @peer waits for chanfd_wake()
+ *
+ * Context: as chanfd_claim_first() left it; the calls' locks are dropped.
+ */
+void chanfd_claim_end(struct chanfd_waiter *peer, struct chanfd_waiter *w,
+		      struct list_head *claimed)
+{
+	WRITE_ONCE(peer->call->fired, peer);
+	if (w && call_is_mine(w)) {
+		w->call->fired = w;
+	} else if (w) {
+		WRITE_ONCE(w->call->fired, w);
+		w->call->done = true;
+		spin_unlock(&w->call->lock);
+	}
+	spin_unlock(&peer->call->lock);
+	queue_remove(peer);
+	list_add_tail(&peer->node, claimed);
+}
+
+/* Waits at the end of @q. Context: the object's lock held. */
+void chanfd_park(struct chanfd_queue *q, struct chanfd_waiter *w)
+{
+	list_add_tail(&w->node, &q->list);
+	q->len++;
+	w->queue = q;
+}
+
+/* Wakes the calls on @claimed. Context: no object's lock held. */
+void chanfd_wake(struct list_head *claimed)
+{
+	struct chanfd_waiter *w, *next;
+
+	if (list_empty(claimed))
+		return;
+	rcu_read_lock();
+	list_for_each_entry_safe(w, next, claimed, node) {
+		struct task_struct *task = w->call->task;
+
+		smp_store_release(&w->call->done, true); /* CALL_DONE */
+		wake_up_process(task);
+	}
+	rcu_read_unlock();
+}
+
+/**
+ * chanfd_release_all() - let everybody go ahead who is on a list
+ * @obj: the object that they wait at; in a state that lets nobody else join
+ * @list: of waiters: a queue's, or what was spliced from one
+ * @outcome: fills in the outcome of one
+ * @arg: for @outcome
+ *
+ * Context: no locks held; takes @obj->lock, a bounded time at once.
+ */
+void chanfd_release_all(struct chanfd_object *obj, struct list_head *list,
+			void (*outcome)(struct chanfd_waiter *w, const void *arg),
+			const void *arg)
+{
+	bool more;
+
+	do {
+		LIST_HEAD(claimed);
+		int n = RELEASE_CHUNK;
+
+		spin_lock(&obj->lock);
+		while (n-- && !list_empty(list)) {
+			struct chanfd_waiter *w;
+
+			w = list_first_entry(list, struct chanfd_waiter, node);
+			claim_lock(w, NULL);
+			if (w->call->fired) {
+				chanfd_claim_abort(w, NULL);
+				queue_remove(w);
+				continue;
+			}
+			outcome(w, arg);
+			chanfd_claim_end(w, NULL, &claimed);
+		}
+		more = !list_empty(list);
+		spin_unlock(&obj->lock);
+		chanfd_wake(&claimed);
+		cond_resched();
+	} while (more);
+}
+
+/* The case to try: any of those that look ready, with the same chance. */
+static struct chanfd_waiter *choose(struct chanfd_call *call)
+{
+	struct chanfd_waiter *w, *choice = NULL;
+	u32 ready = 0;
+
+	for (w = call->waiters; w < call->waiters + call->nr; w++) {
+		if (!w->ops->ready(w))
+			continue;
+		if (call->ordered)
+			return w;
+		/* The nth replaces the choice with a chance of 1/n. */
+		if (!ready++ || !get_random_u32_below(ready))
+			choice = w;
+	}
+	return choice;
+}
+
+static int attempt(struct chanfd_waiter *w)
+{
+	int err;
+
+	while ((err = w->ops->attempt(w, false)) == -EFAULT) {
+		err = w->ops->fault_in(w);
+		if (err)
+			break;
+		if (signal_pending(current))
+			return -ERESTARTSYS;
+		cond_resched();
+	}
+	return err;
+}
+
+/* 1: the call is private. */
+static int try_all(struct chanfd_call *call)
+{
+	struct chanfd_waiter *w;
+	int err = 0, i;
+
+	if (call->context) {
+		err = attempt(call->context);
+		if (err || call->fired)
+			return err;
+	}
+	if (call->nr == 1)
+		return attempt(call->waiters);
+	for (i = 0; i < CHOICES; i++) {
+		w = choose(call);
+		if (!w)
+			break;
+		err = attempt(w);
+		if (err || call->fired)
+			break;
+	}
+	return err;
+}
+
+/* CALL_DONE */
+static bool call_done(struct chanfd_call *call)
+{
+	return smp_load_acquire(&call->done);
+}
+
+/* The cases from @start on and around; where a random one is to win, a case that
+ * becomes ready meanwhile is not preferred for its place.
+ */
+static struct chanfd_waiter *nth(struct chanfd_call *call, u32 start, u32 n)
+{
+	n += start;
+	return &call->waiters[n < call->nr ? n : n - call->nr];
+}
+
+/* 2. Counts in @visited how many may be on a queue. */
+static int park_all(struct chanfd_call *call, u32 start, u32 *visited)
+{
+	int err = 0;
+
+	spin_lock_init(&call->lock);
+	call->task = current;
+	call->parked = true;
+	if (call->context)
+		call->context->ops->attempt(call->context, true);
+	for (*visited = 0; *visited < call->nr; cond_resched()) {
+		struct chanfd_waiter *w;
+
+		if (READ_ONCE(call->fired))
+			break;
+		w = nth(call, start, (*visited)++);
+		err = w->ops->attempt(w, true);
+		if (err)
+			break;
+	}
+	return err;
+}
+
+/* False if the call has fired, and its outcome counts. */
+static bool withdraw(struct chanfd_call *call)
+{
+	bool mine;
+
+	spin_lock(&call->lock);
+	mine = !call->fired;
+	if (mine)
+		WRITE_ONCE(call->fired, &withdrawn);
+	spin_unlock(&call->lock);
+	return mine;
+}
+
+/* A foreign file has called: which one, and is it true? */
+static void look_at_foreign(struct chanfd_call *call)
+{
+	struct chanfd_waiter *w;
+
+	for (w = call->waiters; w < call->waiters + call->nr; w++) {
+		if (!w->obj && w->ops->ready(w) && chanfd_commit(w))
+			return;
+	}
+}
+
+/* 3: the first half. */
+static int sleep_until_fired(struct chanfd_call *call)
+{
+	u64 slack = chanfd_task_is_realtime(current) ? 0 : current->timer_slack_ns;
+	int err = 0;
+
+	for (;;) {
+		set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
+		if (call_done(call))
+			break;
+		if (call->foreign && READ_ONCE(call->poked)) { /* CALL_POKED */
+			__set_current_state(TASK_RUNNING);
+			xchg(&call->poked, false);
+			look_at_foreign(call);
+			continue;
+		}
+		if (signal_pending(current)) {
+			err = -ERESTARTSYS;
+			break;
+		}
+		if (call->deadline == KTIME_MAX) {
+			schedule();
+		} else if (!schedule_hrtimeout_range_clock(&call->deadline, slack,
+							   HRTIMER_MODE_ABS,
+							   CLOCK_MONOTONIC)) {
+			err = -ETIMEDOUT;
+			break;
+		}
+	}
+	__set_current_state(TASK_RUNNING);
+	return err;
+}
+
+/* It has fired, and whoever did it is about to say so. */
+static void wait_until_done(struct chanfd_call *call)
+{
+	for (;;) {
+		set_current_state(TASK_UNINTERRUPTIBLE);
+		if (call_done(call))
+			break;
+		schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+}
+
+static void leave(struct chanfd_waiter *w)
+{
+	if (!w->obj) {
+		chanfd_poll_leave(w);
+		return;
+	}
+	spin_lock(&w->obj->lock);
+	if (w->queue)
+		queue_remove(w);
+	spin_unlock(&w->obj->lock);
+}
+
+/* 3: the second half. */
+static void leave_all(struct chanfd_call *call, u32 start, u32 visited)
+{
+	u32 i;
+
+	if (call->context && call->context != call->fired)
+		leave(call->context);
+	for (i = 0; i < visited; i++) {
+		struct chanfd_waiter *w = nth(call, start, i);
+
+		if (w != call->fired || !w->obj)
+			leave(w);
+		cond_resched();
+	}
+}
+
+/**
+ * chanfd_call_run() - do exactly one case, waiting for it if need be
+ * @call: with its waiters filled in and everything else zero
+ *
+ * A message that came while the call was parked is in call->msg.
+ *
+ * Context: Process context, no locks held. May sleep.
+ * Return: the case that was done, its outcome filled in, or an ERR_PTR():
+ * %-EAGAIN, %-ETIMEDOUT, %-ERESTARTSYS, %-ENOMEM, %-EFAULT, or what the call's
+ * context says; then nothing was done.
+ */
+struct chanfd_waiter *chanfd_call_run(struct chanfd_call *call)
+{
+	u32 start = 0, visited;
+	int err;
+
+	err = try_all(call);
+	if (err)
+		return ERR_PTR(err);
+	if (call->fired)
+		goto fired;
+	if (call->nonblock && call->nr <= 1)
+		return ERR_PTR(-EAGAIN);
+
+	if (call->empty_size) {
+		call->empty = chanfd_message_new(call->empty_size);
+		if (!call->empty)
+			return ERR_PTR(-ENOMEM);
+	}
+	if (call->nr > 1 && !call->ordered)
+		start = get_random_u32_below(call->nr);
+	err = park_all(call, start, &visited);
+	if (!err && !READ_ONCE(call->fired))
+		err = call->nonblock ? -EAGAIN : sleep_until_fired(call);
+	if (!err || !withdraw(call)) {
+		err = 0;
+		wait_until_done(call);
+	}
+	leave_all(call, start, visited);
+	chanfd_message_free(call->empty);
+	call->empty = NULL;
+	if (err)
+		return ERR_PTR(err);
+fired:
+	if (call->fired == call->context)
+		return ERR_PTR(call->context->error);
+	return call->fired;
+}
