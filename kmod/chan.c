@@ -36,6 +36,7 @@
 #include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
@@ -47,12 +48,13 @@
 #define SLOT_MAX	256
 
 /* Boxes that one call fills; a batch of more bytes is cut short. */
-#define BOXES_MAX	(1 << 20)
+#define BOXES_MAX	SZ_1M
 
 #define CHANNEL_FLAGS	(CHANFD_PAIR | CHANFD_NONBLOCK | CHANFD_INHERIT | CHANFD_VARIABLE)
 
 /**
  * struct channel
+ * @obj:	head
  * @elem_size:	immutable; the most, if @variable
  * @capacity:	immutable
  * @variable:	immutable
@@ -251,9 +253,8 @@ static bool send_ready(struct chanfd_waiter *w)
 {
 	struct channel *ch = to_channel(w->obj);
 
-	/* Hints: data_race() because a wrong answer costs one attempt. */
-	return data_race(room(ch)) || !list_empty_careful(&ch->receivers.list) ||
-	       data_race(send_error(ch));
+	/* A hint: a wrong answer costs one attempt. */
+	return data_race(room(ch) || ch->receivers.len || send_error(ch));
 }
 
 static int send_attempt(struct chanfd_waiter *w, bool park)
@@ -302,9 +303,8 @@ static bool recv_ready(struct chanfd_waiter *w)
 {
 	struct channel *ch = to_channel(w->obj);
 
-	/* Emptiness first, the end second, and each again under the lock (C20). */
-	return data_race(length(ch)) || !list_empty_careful(&ch->senders.list) ||
-	       data_race(at_end(ch));
+	/* A hint, likewise: an end with messages left is looked at under the lock (C20). */
+	return data_race(length(ch) || ch->senders.len || at_end(ch));
 }
 
 /*
@@ -773,7 +773,7 @@ static ssize_t channel_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	if (!ch->variable)
 		w.count = min_t(size_t, size / ch->elem_size, CHANFD_MAX_BATCH);
 	moved = recv_some(&call, &w);
-	return moved < 0 ? moved : w.recv.bytes;
+	return moved < 0 ? moved : (ssize_t)w.recv.bytes;
 }
 
 /* ioctls */

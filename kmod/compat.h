@@ -46,6 +46,7 @@ static inline void chanfd_hrtimer_setup(struct hrtimer *timer,
 	hrtimer_init(timer, clock, mode);
 	timer->function = fn;
 }
+
 #define hrtimer_setup(timer, fn, clock, mode) \
 	chanfd_hrtimer_setup(timer, fn, clock, mode)
 #endif

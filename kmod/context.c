@@ -76,6 +76,7 @@ struct expiry {
 
 /**
  * struct context
+ * @obj:	head
  * @parent:	immutable, holds a reference; NULL for a root
  * @root:	immutable, of the tree that ends together; it outlives this
  * @keep:	immutable: CHANFD_KEEP
@@ -116,7 +117,7 @@ struct context {
 	struct chanfd_queue waiters;
 	struct chanfd_queue drainers;
 	struct list_head bindings;
-	struct mutex walk;
+	struct mutex walk;		/* a root's: one walk at a time */
 	wait_queue_head_t pollers;
 };
 
@@ -151,9 +152,9 @@ static void reason_put(struct reason *reason)
 
 static const struct chanfd_waiter_ops limit_ops;
 
-/* CONTEXT_END */
 static s32 context_error(const struct context *ctx)
 {
+	/* CONTEXT_END: pairs with end_locked() */
 	return smp_load_acquire(&ctx->error);
 }
 
@@ -302,7 +303,8 @@ static bool end_locked(struct context *ctx, const struct ending *e)
 		return false;
 	ctx->cause = e->cause;
 	ctx->reason = reason_get(e->reason);
-	smp_store_release(&ctx->error, e->error); /* CONTEXT_END */
+	/* CONTEXT_END: pairs with context_error() */
+	smp_store_release(&ctx->error, e->error);
 	return true;
 }
 
@@ -419,11 +421,15 @@ struct hook {
  * @ctx:	valid as long as the hooks are in; the work has a reference
  * @node:	in the context's list
  * @file:	holds a reference
+ * @events:	that count
+ * @cause:	to give then
  * @hooks:	in the file's wait queues
  * @nr_hooks:	most files have one
  * @too_many:	the file has more than there are hooks
  * @fired:	the work is queued
  * @believe:	a call from the file is enough; it must not be asked again
+ * @pt:		to get at the file's wait queues
+ * @work:	ends the context
  */
 struct binding {
 	refcount_t ref;
@@ -470,8 +476,8 @@ static int file_calls(struct wait_queue_entry *wait, unsigned int mode, int sync
 	__poll_t events = key_to_poll(key);
 
 	if (events & POLLFREE) {
-		/* The queue goes before the file; pairs with unhook(). */
 		list_del_init(&wait->entry);
+		/* The queue goes before the file; pairs with unhook(). */
 		smp_store_release(&hook->head, NULL);
 		return 1;
 	}
@@ -491,6 +497,7 @@ static void unhook(struct hook *hook)
 	wait_queue_head_t *head;
 
 	rcu_read_lock();
+	/* Pairs with file_calls(); RCU keeps a queue that is just going. */
 	head = smp_load_acquire(&hook->head);
 	if (head)
 		remove_wait_queue(head, &hook->wait);

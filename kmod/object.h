@@ -56,7 +56,7 @@ struct chanfd_object {
 	struct chanfd_user *user;
 	size_t bytes;
 	refcount_t ref;
-	spinlock_t lock;
+	spinlock_t lock;	/* state and queues */
 	u32 readers;
 	u32 writers;
 };
@@ -82,11 +82,12 @@ int chanfd_handles_create(struct chanfd_object *obj, u32 rights, u32 flags, s32 
  */
 #define CHANFD_PUBLISH(obj, rights, arg, cmd, uarg) ({				\
 	struct chanfd_object *__obj = (obj);					\
+	typeof(arg) __arg = (arg);						\
 	int __err;								\
 										\
-	(arg)->id = __obj->id;							\
-	__err = chanfd_handles_create(__obj, rights, (arg)->flags, (arg)->fd,	\
-				      cmd, uarg, arg, sizeof(*(arg)));		\
+	__arg->id = __obj->id;							\
+	__err = chanfd_handles_create(__obj, rights, __arg->flags, __arg->fd,	\
+				      cmd, uarg, __arg, sizeof(*__arg));	\
 	chanfd_object_put(__obj);						\
 	__err;									\
 })
@@ -103,11 +104,18 @@ int chanfd_get_arg(void *arg, size_t known, size_t least, unsigned int cmd,
 /* Copies results out, as much of them as the caller knows. */
 int chanfd_put_arg(void __user *uarg, unsigned int cmd, const void *arg, size_t known);
 
-/* An argument's type with the size that was published first. */
-#define CHANFD_GET_ARG(arg, last, cmd, uarg) \
-	chanfd_get_arg(arg, sizeof(*(arg)), offsetofend(typeof(*(arg)), last), cmd, uarg)
-#define CHANFD_PUT_ARG(arg, cmd, uarg) \
-	chanfd_put_arg(uarg, cmd, arg, sizeof(*(arg)))
+/* An argument's type knows its size; @last is the last field that was published first. */
+#define CHANFD_GET_ARG(arg, last, cmd, uarg) ({					\
+	typeof(arg) __arg = (arg);						\
+										\
+	chanfd_get_arg(__arg, sizeof(*__arg), offsetofend(typeof(*__arg), last),\
+		       cmd, uarg);						\
+})
+#define CHANFD_PUT_ARG(arg, cmd, uarg) ({					\
+	typeof(arg) __arg = (arg);						\
+										\
+	chanfd_put_arg(uarg, cmd, __arg, sizeof(*__arg));			\
+})
 
 /* Which command it is, whatever the size of its argument. */
 #define CHANFD_CMD(cmd)	((cmd) & ~(_IOC_SIZEMASK << _IOC_SIZESHIFT))

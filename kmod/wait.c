@@ -125,6 +125,11 @@ bool chanfd_commit(struct chanfd_waiter *w)
 	return mine;
 }
 
+/*
+ * Holds the call of @peer, and that of @w unless it is out of others' reach. Who
+ * holds them then is a matter of values, which sparse can't follow: it is told
+ * that nobody does.
+ */
 static void claim_lock(struct chanfd_waiter *peer, struct chanfd_waiter *w)
 {
 	struct chanfd_call *a = peer->call, *b = w ? w->call : NULL;
@@ -134,9 +139,17 @@ static void claim_lock(struct chanfd_waiter *peer, struct chanfd_waiter *w)
 			swap(a, b);
 		spin_lock(&a->lock);
 		spin_lock_nested(&b->lock, SINGLE_DEPTH_NESTING);
+		__release(&b->lock);
 	} else {
 		spin_lock(&a->lock);
 	}
+	__release(&a->lock);
+}
+
+static void claim_unlock(struct chanfd_call *call)
+{
+	__acquire(&call->lock);
+	spin_unlock(&call->lock);
 }
 
 /**
@@ -147,8 +160,8 @@ static void claim_lock(struct chanfd_waiter *peer, struct chanfd_waiter *w)
 void chanfd_claim_abort(struct chanfd_waiter *peer, struct chanfd_waiter *w)
 {
 	if (w && !call_is_mine(w))
-		spin_unlock(&w->call->lock);
-	spin_unlock(&peer->call->lock);
+		claim_unlock(w->call);
+	claim_unlock(peer->call);
 }
 
 static void queue_remove(struct chanfd_waiter *w)
@@ -209,9 +222,9 @@ void chanfd_claim_end(struct chanfd_waiter *peer, struct chanfd_waiter *w,
 	} else if (w) {
 		WRITE_ONCE(w->call->fired, w);
 		w->call->done = true;
-		spin_unlock(&w->call->lock);
+		claim_unlock(w->call);
 	}
-	spin_unlock(&peer->call->lock);
+	claim_unlock(peer->call);
 	queue_remove(peer);
 	list_add_tail(&peer->node, claimed);
 }
@@ -235,7 +248,8 @@ void chanfd_wake(struct list_head *claimed)
 	list_for_each_entry_safe(w, next, claimed, node) {
 		struct task_struct *task = w->call->task;
 
-		smp_store_release(&w->call->done, true); /* CALL_DONE */
+		/* CALL_DONE: pairs with call_done(); @w is gone from here on */
+		smp_store_release(&w->call->done, true);
 		wake_up_process(task);
 	}
 	rcu_read_unlock();
@@ -338,9 +352,9 @@ static int try_all(struct chanfd_call *call)
 	return err;
 }
 
-/* CALL_DONE */
 static bool call_done(struct chanfd_call *call)
 {
+	/* CALL_DONE: pairs with chanfd_wake() */
 	return smp_load_acquire(&call->done);
 }
 

@@ -134,7 +134,7 @@ struct chanfd_call {
 	struct chanfd_message *empty;
 	struct chanfd_message *msg;
 
-	spinlock_t lock;
+	spinlock_t lock;		/* @fired */
 	struct chanfd_waiter *fired;
 	bool parked;
 	bool done;

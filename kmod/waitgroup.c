@@ -44,6 +44,7 @@ struct round {
 
 /**
  * struct waitgroup
+ * @obj:	head
  * @count:	members that are not done
  * @tokens:	that have a member of this round to count down
  * @round:	the one that runs, or while @count is zero the last one
@@ -63,6 +64,7 @@ struct waitgroup {
 
 /**
  * struct token
+ * @obj:	head, with the waitgroup's id and name
  * @wg:		immutable, holds a reference
  * @auto_done:	immutable: its end is not a break
  * @round:	in which it counts, 0 once it has counted down
@@ -95,7 +97,7 @@ struct released {
 	struct round round;
 };
 
-#define RELEASED(r)	struct released r = { .waiters = LIST_HEAD_INIT((r).waiters) }
+#define RELEASED_INIT(name)	{ .waiters = LIST_HEAD_INIT((name).waiters) }
 
 /*
  * @n members have ended, @broken of them without being done. Collects who may go
@@ -150,6 +152,7 @@ static bool may_go(const struct waitgroup *wg, const struct chanfd_waiter *w)
 
 static bool wait_ready(struct chanfd_waiter *w)
 {
+	/* A hint: attempt() looks again under the lock. */
 	return data_race(may_go(to_waitgroup(w->obj), w));
 }
 
@@ -190,7 +193,7 @@ static bool is_errno(s32 error)
 static int waitgroup_add(struct waitgroup *wg, unsigned int cmd, void __user *arg)
 {
 	struct chanfd_add add;
-	RELEASED(r);
+	struct released r = RELEASED_INIT(r);
 	u32 n;
 	int err;
 
@@ -247,7 +250,7 @@ static int token_done(struct token *token, unsigned int cmd, void __user *arg)
 {
 	struct waitgroup *wg = token->wg;
 	struct chanfd_done done;
-	RELEASED(r);
+	struct released r = RELEASED_INIT(r);
 	bool pending;
 	int err;
 
@@ -276,7 +279,7 @@ static void token_abandoned(struct chanfd_object *obj, u32 rights)
 {
 	struct token *token = container_of(obj, struct token, obj);
 	struct waitgroup *wg = token->wg;
-	RELEASED(r);
+	struct released r = RELEASED_INIT(r);
 	bool pending;
 
 	spin_lock(&wg->obj.lock);
@@ -313,6 +316,7 @@ static void token_show_fdinfo(struct seq_file *m, struct file *file)
 	struct token *token = file->private_data;
 
 	chanfd_show_object(m, file, &token->obj);
+	/* May be old by the time that it is read anyway. */
 	seq_printf(m, "chanfd-state:\t%s\n", data_race(is_pending(token)) ? "pending" : "done");
 }
 
@@ -446,7 +450,7 @@ static const struct file_operations waitgroup_fops = {
 static void waitgroup_abandoned(struct chanfd_object *obj, u32 rights)
 {
 	struct waitgroup *wg = to_waitgroup(obj);
-	RELEASED(r);
+	struct released r = RELEASED_INIT(r);
 	bool stuck;
 
 	if (!(rights & CHANFD_WRITE))
