@@ -287,7 +287,7 @@ enum {
 	CHANFD_CASE_POLL	= 6,	/* any file is ready, as poll(2) says */
 };
 
-/* Flag of CHANFD_CASE_WAIT: also when more members broke than @size says. */
+/* Flag of CHANFD_CASE_WAIT: also while the number of broken members is not @size. */
 #define CHANFD_CASE_BROKEN	(1U << 0)
 
 /**
@@ -297,7 +297,8 @@ enum {
  * @flags:	CHANFD_CASE_BROKEN or 0
  * @buf:	SEND: pointer to the message; RECV: to where it goes, or 0
  * @size:	SEND: bytes of the message; RECV: room at @buf;
- *		WAIT: broken members known already; POLL: events
+ *		WAIT: broken members known already, with CHANFD_CASE_BROKEN;
+ *		POLL: events
  * @reserved:	0
  */
 struct chanfd_case {
