@@ -2066,25 +2066,13 @@ TEST_F(chan, info_counts)
 
 /* Signals. */
 
-static void on_signal(int sig)
-{
-}
-
-static void catch(int sig, int flags)
-{
-	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = flags };
-
-	if (sigaction(sig, &sa, NULL))
-		err(1, "sigaction");
-}
-
 TEST_F(chan, signal_interrupts)
 {
 	struct party *send, *recv;
 	unsigned int cap;
 	int ch;
 
-	catch(SIGUSR1, 0);
+	catch_signal(SIGUSR1, 0);
 	for (cap = 0; cap < 2; cap++) {
 		ch = make(cap);
 		recv = party_recv(variant->process, ch);
@@ -2116,7 +2104,7 @@ TEST_F(chan, signal_restarts)
 	uint64_t i;
 	int ch;
 
-	catch(SIGUSR1, SA_RESTART);
+	catch_signal(SIGUSR1, SA_RESTART);
 	ch = make(0);
 	p = party_recv(variant->process, ch);
 	ASSERT_TRUE(blocked(p));
@@ -2156,7 +2144,7 @@ TEST_F(chan, commit_wins_over_a_signal)
 	CPU_ZERO(&one);
 	CPU_SET(sched_getcpu(), &one);
 	ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
-	catch(SIGUSR1, 0);
+	catch_signal(SIGUSR1, 0);
 	ch = make(0);
 	for (i = 0; i < 10; i++) {
 		recv = party_recv(variant->process, ch);
@@ -2230,7 +2218,7 @@ TEST_F(chan, signal_storm)
 	struct party *send, *recv;
 	unsigned int cap;
 
-	catch(SIGUSR1, 0);
+	catch_signal(SIGUSR1, 0);
 	for (cap = 0; cap < 3; cap++) {
 		memset(s, 0, sizeof(*s));
 		s->ch = make(cap);

@@ -303,6 +303,20 @@ static inline void party_signal(struct party *p, int sig)
 	syscall(SYS_tgkill, p->process ? p->tid : getpid(), p->tid, sig);
 }
 
+static inline void on_signal(int sig)
+{
+	(void)sig;
+}
+
+/* Have @sig interrupt, or with SA_RESTART only disturb, also in new parties. */
+static inline void catch_signal(int sig, int flags)
+{
+	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = flags };
+
+	if (sigaction(sig, &sa, NULL))
+		err(1, "sigaction");
+}
+
 /* Only for processes. When this returns, the kernel has closed its files. */
 static inline void party_kill(struct party *p)
 {

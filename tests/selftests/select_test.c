@@ -288,7 +288,6 @@ TEST(self_select_buffered)
 
 TEST_F(select, empty_select)
 {
-	struct sigaction sa = { .sa_handler = SIG_DFL };
 	struct chanfd_opt soon = { .context = -1 };
 	struct chanfd_outcome out;
 	struct party *p;
@@ -299,8 +298,7 @@ TEST_F(select, empty_select)
 	EXPECT_LE(soon.deadline, now());
 	p = party_start(select_new(variant->process));
 	EXPECT_TRUE(stays_blocked(p));
-	sa.sa_handler = (void (*)(int))getpid;
-	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	catch_signal(SIGUSR1, 0);
 	p = party_start(select_new(variant->process));
 	ASSERT_TRUE(blocked(p));
 	party_signal(p, SIGUSR1);
@@ -568,12 +566,11 @@ TEST_F(select, keeps_its_place)
 TEST_F(select, withdraws_on_deadline_signal_and_context)
 {
 	int ch = make(0), ctx = chanfd_context(-1), i;
-	struct sigaction sa = { .sa_handler = (void (*)(int))getpid };
 	static const int errors[] = { ETIMEDOUT, EINTR, ECANCELED };
 	struct party *p;
 
 	ASSERT_LE(0, ctx);
-	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	catch_signal(SIGUSR1, 0);
 	for (i = 0; i < 3; i++) {
 		p = select_new(variant->process);
 		add_recv(p, ch);

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Limits: what one user may have, what happens when descriptors run out, and
+ * what a name may be. Every limit has its errno, and a call that meets one
+ * leaves nothing behind.
+ */
+#include "numbers.h"
+
+#include <grp.h>
+#include <sys/resource.h>
+
+enum { SOMEBODY = 65534, SOMEBODY_ELSE = 65533 };
+
+#define PARAMETERS "/sys/module/chanfd/parameters/"
+
+static bool set_parameter(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, value, strlen(value)) > 0;
+
+	close(fd);
+	return ok;
+}
+
+/* An unprivileged user: there is no way back, so it takes a process. */
+static void become(uid_t uid)
+{
+	if (setgroups(0, NULL) || setresgid(uid, uid, uid) ||
+	    setresuid(uid, uid, uid))
+		err(1, "become");
+	/* That was a change of credentials, which undoes it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/**
+ * struct user - a party that makes objects for an unprivileged user
+ * @ask:	gets a request, one of the following
+ * @answer:	gets the errno
+ * @fd:		handles that it has
+ * @n:		how many
+ *
+ * With MAKE_BUFFER above, the rest of the request is a capacity.
+ */
+struct user {
+	uid_t uid;
+	int ask;
+	int answer;
+	int fd[64];
+	int n;
+};
+
+enum { CHANNEL, PAIR, GROUP, CONTEXT, TOKEN, REDUCED, CLOSE_ONE, MAKE_BUFFER };
+
+static int user_makes(struct user *u, uint64_t what)
+{
+	int *fd = &u->fd[u->n];
+
+	switch (what) {
+	case CHANNEL:
+		fd[0] = chanfd_channel(8, 0, 0, NULL);
+		break;
+	case PAIR:
+		if (chanfd_channel_pair(fd, 8, 0, 0, NULL))
+			return errno;
+		close(fd[1]);
+		break;
+	case GROUP:
+		fd[0] = chanfd_waitgroup(0, NULL);
+		break;
+	case CONTEXT:
+		fd[0] = chanfd_context(-1);
+		break;
+	case TOKEN:
+		fd[0] = chanfd_wg_token(u->fd[0], 0);
+		break;
+	case REDUCED:
+		fd[0] = chanfd_reduce(u->fd[0], CHANFD_READ);
+		break;
+	case CLOSE_ONE:
+		return close(u->fd[--u->n]) ? errno : 0;
+	default:
+		fd[0] = chanfd_channel(8, what - MAKE_BUFFER, 0, NULL);
+	}
+	if (fd[0] < 0)
+		return errno;
+	u->n++;
+	return 0;
+}
+
+static long run_user(struct party *me)
+{
+	struct user *u = me->arg;
+	uint64_t what;
+
+	become(u->uid);
+	while (get(u->ask, &what) == 1)
+		if (put(u->answer, user_makes(u, what)))
+			return -1;
+	return 0;
+}
+
+static struct user *user_start(uid_t uid)
+{
+	struct party *p = party_new(true, run_user, -1);
+	struct user *u = shared(sizeof(*u));
+
+	u->uid = uid;
+	u->ask = make(0);
+	u->answer = make(0);
+	p->arg = u;
+	party_start(p);
+	return u;
+}
+
+static int asked(struct user *u, uint64_t what)
+{
+	uint64_t error;
+
+	if (put(u->ask, what) || get(u->answer, &error) != 1)
+		err(1, "asked");
+	return error;
+}
+
+/* The parameters are the machine's: they are put back in any case. */
+FIXTURE(user_limits) {
+	char max_objects[32];
+	char max_bytes[32];
+};
+
+FIXTURE_SETUP(user_limits)
+{
+	ASSERT_TRUE(read_text(PARAMETERS "max_objects", self->max_objects,
+			      sizeof(self->max_objects)));
+	ASSERT_TRUE(read_text(PARAMETERS "max_bytes", self->max_bytes,
+			      sizeof(self->max_bytes)));
+}
+
+FIXTURE_TEARDOWN(user_limits)
+{
+	set_parameter(PARAMETERS "max_objects", self->max_objects);
+	set_parameter(PARAMETERS "max_bytes", self->max_bytes);
+}
+
+TEST_F(user_limits, objects)
+{
+	static const int kinds[] = { CHANNEL, PAIR, GROUP, CONTEXT };
+	struct user *u = user_start(SOMEBODY), *same = user_start(SOMEBODY);
+	struct user *other = user_start(SOMEBODY_ELSE);
+	long before;
+	int i, k, ch;
+
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_objects", "3"));
+	for (k = 0; k < ARRAY_SIZE(kinds); k++) {
+		for (i = 0; i < 3; i++) {
+			EXPECT_EQ(0, asked(u, kinds[k]));
+		}
+		before = handles_open();
+		for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+			EXPECT_EQ(EDQUOT, asked(u, kinds[i]));
+		}
+		EXPECT_EQ(before, handles_open());
+
+		/* It is the user's limit, not the process's, nor everybody's. */
+		EXPECT_EQ(EDQUOT, asked(same, kinds[k]));
+		EXPECT_EQ(0, asked(other, kinds[k]));
+		EXPECT_EQ(0, asked(other, CLOSE_ONE));
+		ch = make(0);
+		close(ch);
+
+		/* A handle more is no object more. */
+		EXPECT_EQ(0, asked(u, REDUCED));
+		EXPECT_EQ(0, asked(u, CLOSE_ONE));
+
+		/* What is closed is given back at once. */
+		EXPECT_EQ(0, asked(u, CLOSE_ONE));
+		EXPECT_EQ(0, asked(same, kinds[k]));
+		EXPECT_EQ(EDQUOT, asked(u, kinds[k]));
+		EXPECT_EQ(0, asked(same, CLOSE_ONE));
+		EXPECT_EQ(0, asked(u, kinds[k]));
+		for (i = 0; i < 3; i++) {
+			EXPECT_EQ(0, asked(u, CLOSE_ONE));
+		}
+	}
+}
+
+TEST_F(user_limits, tokens_count)
+{
+	struct user *u = user_start(SOMEBODY);
+	struct chanfd_waitgroup_info info;
+	int token, wg;
+
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_objects", "3"));
+	EXPECT_EQ(0, asked(u, GROUP));
+	EXPECT_EQ(0, asked(u, TOKEN));
+	EXPECT_EQ(0, asked(u, TOKEN));
+	EXPECT_EQ(EDQUOT, asked(u, TOKEN));
+	EXPECT_EQ(EDQUOT, asked(u, CHANNEL));
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));
+	EXPECT_EQ(0, asked(u, TOKEN));
+
+	/* Root is counted, but not refused. */
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_objects", "0"));
+	wg = chanfd_waitgroup(0, NULL);
+	ASSERT_LE(0, wg);
+	token = chanfd_wg_token(wg, 0);
+	ASSERT_LE(0, token);
+	ASSERT_EQ(0, chanfd_waitgroup_info(wg, &info));
+	EXPECT_EQ(1, info.count);
+	EXPECT_EQ(EDQUOT, asked(u, CHANNEL));
+}
+
+/* Gone with its maker, however he ended. */
+TEST_F(user_limits, death_gives_back)
+{
+	struct user *u = user_start(SOMEBODY), *next = user_start(SOMEBODY);
+	struct party *p = party_new(true, run_user, -1);
+	struct user *victim = shared(sizeof(*victim));
+	uint64_t error;
+	int i;
+
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_objects", "2"));
+	*victim = (struct user){ .uid = SOMEBODY, .ask = make(0),
+				 .answer = make(0) };
+	p->arg = victim;
+	party_start(p);
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(0, put(victim->ask, GROUP));
+		EXPECT_EQ(1, get(victim->answer, &error));
+		EXPECT_EQ(0, error);
+	}
+	EXPECT_EQ(EDQUOT, asked(u, CHANNEL));
+	party_kill(p);
+	EXPECT_EQ(0, asked(u, CHANNEL));
+	EXPECT_EQ(0, asked(next, CHANNEL));
+	EXPECT_EQ(EDQUOT, asked(next, CHANNEL));
+}
+
+TEST_F(user_limits, bytes)
+{
+	struct user *u = user_start(SOMEBODY), *other = user_start(SOMEBODY_ELSE);
+	long before;
+
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_bytes", "65536"));
+	EXPECT_EQ(EDQUOT, asked(u, MAKE_BUFFER + 8193));
+	EXPECT_EQ(0, asked(u, MAKE_BUFFER + 8000));
+	before = handles_open();
+	EXPECT_EQ(EDQUOT, asked(u, MAKE_BUFFER + 193));
+	EXPECT_EQ(before, handles_open());
+	EXPECT_EQ(0, asked(u, MAKE_BUFFER + 192));
+	EXPECT_EQ(EDQUOT, asked(u, MAKE_BUFFER + 1));
+	/* Without a buffer it needs none of it. */
+	EXPECT_EQ(0, asked(u, CHANNEL));
+	EXPECT_EQ(0, asked(u, GROUP));
+	EXPECT_EQ(0, asked(other, MAKE_BUFFER + 8192));
+	EXPECT_LE(0, make(100000));
+
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));
+	EXPECT_EQ(EDQUOT, asked(u, MAKE_BUFFER + 1));
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));
+	EXPECT_EQ(EDQUOT, asked(u, MAKE_BUFFER + 193));
+	EXPECT_EQ(0, asked(u, MAKE_BUFFER + 192));
+}
+
+/* The device is for everybody, and root's limits are nobody's. */
+TEST_F(user_limits, unprivileged_may)
+{
+	struct user *u = user_start(SOMEBODY);
+
+	EXPECT_EQ(0, asked(u, CHANNEL));
+	EXPECT_EQ(0, asked(u, PAIR));
+	EXPECT_EQ(0, asked(u, GROUP));
+	EXPECT_EQ(0, asked(u, CONTEXT));
+}
+
+/* No descriptor is free. */
+
+/* Allow just @n more descriptors. */
+static void leave_room_for(int n)
+{
+	int lowest = dup(0);
+	struct rlimit files = { lowest + n, lowest + n };
+
+	if (lowest < 0 || setrlimit(RLIMIT_NOFILE, &files))
+		err(1, "setrlimit");
+	close(lowest);
+}
+
+TEST(no_descriptor_free)
+{
+	struct chanfd_waitgroup w = { .fd = { -5, -5 } };
+	struct chanfd_context x = { .parent = -1, .fd = { -5, -5 } };
+	struct chanfd_channel c = { .elem_size = 8, .fd = { -5, -5 } };
+	int device = chanfd_device(), wg = chanfd_waitgroup(0, NULL);
+	uint32_t flags = CHANFD_READ;
+	struct chanfd_waitgroup_info info;
+	int ch = make(1), room;
+	long before;
+
+	ASSERT_LE(0, device);
+	ASSERT_LE(0, wg);
+	before = handles_open();
+	/* With room for one a pair must not leave half of itself. */
+	for (room = 1; room >= 0; room--) {
+		leave_room_for(room);
+		c.flags = room ? CHANFD_PAIR : 0;
+		w.flags = c.flags;
+		x.flags = c.flags;
+		EXPECT_EQ(EMFILE, errno_of(ioctl(device, CHANFD_IOC_CHANNEL, &c)));
+		EXPECT_EQ(EMFILE, errno_of(ioctl(device, CHANFD_IOC_WAITGROUP, &w)));
+		EXPECT_EQ(EMFILE, errno_of(ioctl(device, CHANFD_IOC_CONTEXT, &x)));
+	}
+	EXPECT_EQ(EMFILE, errno_of(ioctl(ch, CHANFD_IOC_REDUCE, &flags)));
+	flags = 0;
+	EXPECT_EQ(EMFILE, errno_of(ioctl(wg, CHANFD_IOC_TOKEN, &flags)));
+
+	EXPECT_EQ(before, handles_open());
+	EXPECT_EQ(-5, c.fd[0]);
+	EXPECT_EQ(-5, c.fd[1]);
+	EXPECT_EQ(1, info_of(ch).senders);
+	EXPECT_EQ(1, info_of(ch).receivers);
+	EXPECT_EQ(0, chanfd_waitgroup_info(wg, &info));
+	EXPECT_EQ(0, info.count);
+	EXPECT_EQ(0, info.tokens);
+	/* What exists works on. */
+	EXPECT_EQ(0, put(ch, 1));
+	EXPECT_EQ(1, chanfd_len(ch));
+}
+
+/* Names. */
+
+TEST(names)
+{
+	static const struct {
+		char name[CHANFD_NAME_LEN];
+		int error;
+	} rows[] = {
+		{ "", 0 },
+		{ "a", 0 },
+		{ "with a space", 0 },
+		{ "~!@#$%^&*()", 0 },
+		{ "fifteen letters", 0 },
+		{ { 's', 'i', 'x', 't', 'e', 'e', 'n', ' ', 'l', 'e', 't', 't',
+		    'e', 'r', 's', '!' }, EINVAL },
+		{ "line\n", EINVAL },
+		{ "\ttab", EINVAL },
+		{ "bell\a", EINVAL },
+		{ "\x1b[31m", EINVAL },
+		{ "del\x7f", EINVAL },
+		{ "\x01", EINVAL },
+	};
+	int device = chanfd_device(), i;
+	long before;
+
+	ASSERT_LE(0, device);
+	before = handles_open();
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct chanfd_channel c = { .elem_size = 1 };
+		struct chanfd_waitgroup w = { 0 };
+		struct chanfd_context x = { .parent = -1 };
+
+		memcpy(c.name, rows[i].name, sizeof(c.name));
+		memcpy(w.name, rows[i].name, sizeof(w.name));
+		memcpy(x.name, rows[i].name, sizeof(x.name));
+		EXPECT_EQ(rows[i].error,
+			  errno_of(ioctl(device, CHANFD_IOC_CHANNEL, &c))) {
+			TH_LOG("row %d", i);
+		}
+		EXPECT_EQ(rows[i].error,
+			  errno_of(ioctl(device, CHANFD_IOC_WAITGROUP, &w)));
+		EXPECT_EQ(rows[i].error,
+			  errno_of(ioctl(device, CHANFD_IOC_CONTEXT, &x)));
+		if (!rows[i].error) {
+			close(c.fd[0]);
+			close(w.fd[0]);
+			close(x.fd[0]);
+		}
+	}
+	EXPECT_EQ(before, handles_open());
+}
+
+TEST_HARNESS_MAIN
