@@ -47,8 +47,8 @@
 /* The largest message that has a slot in the ring, and a copy on the stack. */
 #define SLOT_MAX	256
 
-/* Boxes that one call fills; a batch of more bytes is cut short. */
-#define BOXES_MAX	SZ_1M
+/* A batch of more bytes is cut short: copies are made under the lock. */
+#define BATCH_BYTES	SZ_256K
 
 #define CHANNEL_FLAGS	(CHANFD_PAIR | CHANFD_NONBLOCK | CHANFD_INHERIT | CHANFD_VARIABLE)
 
@@ -413,7 +413,7 @@ static int recv_private(struct channel *ch, struct chanfd_waiter *w,
 	struct chanfd_waiter *s;
 	int err = 0;
 
-	while (w->moved < w->count) {
+	while (w->moved < w->count && w->recv.bytes < BATCH_BYTES) {
 		if (length(ch)) {
 			err = recv_first(ch, w, emptied);
 			if (err)
@@ -679,7 +679,7 @@ static int send_all(struct channel *ch, struct chanfd_call *call, struct chanfd_
 		if (!copy_from_iter_full(copy, total, from))
 			err = -EFAULT;
 	} else {
-		for (i = 0; !err && i < w->count && bytes < BOXES_MAX; i++) {
+		for (i = 0; !err && i < w->count && bytes < BATCH_BYTES; i++) {
 			u32 size = sizes ? sizes[i] : ch->elem_size;
 
 			err = load_box(w, from, size);
