@@ -97,7 +97,7 @@ lint:
 .PHONY: run-demo
 run-demo: all
 	tools/vm/vm --module chanfd.ko -- \
-		tools/examples/demo.sh /usr/src/linux-headers-$(KERNEL:-amd64=-common)/include
+		tools/examples/demo.sh /usr/src/linux-headers-$(KERNEL:-amd64=-common)/include/linux
 
 .PHONY: run-check
 run-check: all $(KSRC)
