@@ -6,7 +6,7 @@
 
 int main(void)
 {
-	int jobs = chanfd_make(int, 0), stop = chanfd_context(-1), job;
+	int jobs = chanfd_make(int, 0), stop = chanfd_context(-1), job = 0;
 
 	if (jobs < 0 || stop < 0)
 		errx(1, "%s", chanfd_strerror_hint(errno));
