@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A worker: takes paths, hashes the files, sends the results. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+#include "digest.h"
+
+/* Returns 0 or the file's errno. A done context ends it early with ECANCELED. */
+static int hash_file(const char *path, int context, uint8_t digest[DIGEST_SIZE])
+{
+	static uint8_t block[128 * 1024];
+	int chanfd_auto fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	EVP_MD_CTX *hash;
+	ssize_t size;
+	int err = 0;
+
+	if (fd < 0)
+		return errno;
+	hash = EVP_MD_CTX_new();
+	if (!hash || !EVP_DigestInit_ex(hash, EVP_sha256(), NULL))
+		err = ENOMEM;
+	while (!err && (size = read(fd, block, sizeof(block)))) {
+		if (size < 0)
+			err = errno;
+		else if (chanfd_context_err(context))
+			err = ECANCELED;
+		else if (!EVP_DigestUpdate(hash, block, size))
+			err = EIO;
+	}
+	if (!err && !EVP_DigestFinal_ex(hash, digest, NULL))
+		err = EIO;
+	EVP_MD_CTX_free(hash);
+	return err;
+}
+
+static int do_job(const struct worker *w, const struct job *job, bool hold,
+		  const struct chanfd_opt *opt)
+{
+	struct report report = { .worker = w->id, .number = job->number };
+
+	report.what = TAKEN;
+	if (chanfd_send(w->results, &report, sizeof(report), opt))
+		return errno;
+	if (hold)
+		chanfd_context_wait(w->context, NULL);
+
+	report.what = DONE;
+	report.error = hash_file(job->path, w->context, report.digest);
+	if (chanfd_send(w->results, &report, sizeof(report), opt))
+		return errno;
+	return 0;
+}
+
+int work(const struct worker *w)
+{
+	static struct job job;
+	struct chanfd_case cases[] = {
+		CHANFD_RECV(w->again, &job, sizeof(job)),
+		CHANFD_RECV(w->paths, &job, sizeof(job)),
+	};
+	enum { AGAIN, PATHS };
+	struct chanfd_opt opt = CHANFD_OPT_INIT, ordered;
+	struct chanfd_outcome out;
+	int i, err;
+
+	opt.context = w->context;
+	ordered = opt;
+	ordered.flags = CHANFD_ORDERED;	/* what was lost is waited for most */
+	while (cases[AGAIN].fd >= 0 || cases[PATHS].fd >= 0) {
+		i = chanfd_select(cases, 2, &ordered, &out);
+		if (i < 0)
+			return errno;
+		if (!out.ok) {
+			/* Closed, or orphaned: then the parent knows it too, and decides. */
+			cases[i].fd = -1;
+			continue;
+		}
+		err = do_job(w, &job, i == PATHS && job.number == w->hold, &opt);
+		if (err)
+			return err;
+	}
+	return 0;
+}
