@@ -173,7 +173,7 @@ killed_from_outside() {
 	check eventually another_reader
 	echo "from the FIFO" >&9
 	exec 9>&-
-	wait $digest_pid
+	wait $digest_pid 2>/dev/null
 	status=$?
 	{ echo "from the FIFO" | sha256sum | sed 's|-$|outside/fifo|'; sha256sum outside/x; } >expected
 	check status_is 0
@@ -206,7 +206,7 @@ walker_killed() {
 	digest_pid=$!
 	check eventually running digest-walker 1
 	kill -9 "$(processes digest-walker)"
-	wait $digest_pid
+	wait $digest_pid 2>/dev/null
 	status=$?
 	exec 9>&-
 	check status_is 2
@@ -220,7 +220,7 @@ all_workers_killed() {
 	check eventually running digest-worker 3
 	# shellcheck disable=SC2046 # one word for each
 	kill -9 $(processes digest-worker)
-	wait $digest_pid
+	wait $digest_pid 2>/dev/null
 	status=$?
 	check status_is 2
 	check says "no worker is left"
@@ -255,7 +255,7 @@ parent_killed() {
 	digest_pid=$!
 	check eventually running digest-worker 3
 	kill -9 $digest_pid
-	wait $digest_pid
+	wait $digest_pid 2>/dev/null
 	check eventually nobody_alive
 }
 nobody_alive() {

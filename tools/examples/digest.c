@@ -378,7 +378,7 @@ static void parent(void)
 			on_job(&out);
 			break;
 		case AGAIN:
-			if (!out.error)		/* else nobody is left, as REPORT will say */
+			if (lost && !out.error)	/* else no worker is left, see REPORT */
 				lost->state = WAITING;
 			break;
 		default:
@@ -608,16 +608,18 @@ static char **parse_options(int argc, char **argv)
 
 	option.workers = processors < 2 ? 2 : processors > MAX_WORKERS ? MAX_WORKERS : processors;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		const char *value = optarg ? optarg : "";
+
 		switch (c) {
 		case 'w':
-			option.workers = parse_number(optarg, MAX_WORKERS);
+			option.workers = parse_number(value, MAX_WORKERS);
 			break;
 		case 'd':
-			option.deadline_text = optarg;
-			option.deadline = parse_duration(optarg);
+			option.deadline_text = value;
+			option.deadline = parse_duration(value);
 			break;
 		case 'k':
-			option.kill = parse_number(optarg ? optarg : "20", NOTHING - 1) - 1;
+			option.kill = parse_number(*value ? value : "20", NOTHING - 1) - 1;
 			break;
 		case 'h':
 			fputs(usage, stdout);

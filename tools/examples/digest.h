@@ -47,13 +47,11 @@ struct report {
 	uint8_t digest[DIGEST_SIZE];
 };
 
-/* The processes; each returns 0, or the errno that ended it. */
 struct walker {
 	char **roots;
 	int index, paths;	/* to send to */
 	int context;
 };
-int walk(const struct walker *w);
 
 struct worker {
 	uint32_t id;
@@ -62,6 +60,9 @@ struct worker {
 	int context;
 	uint64_t hold;		/* keep this job until told to stop */
 };
+
+/* The processes; each returns 0, or the errno that ended it. */
+int walk(const struct walker *w);
 int work(const struct worker *w);
 
 #endif

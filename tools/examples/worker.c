@@ -12,8 +12,8 @@
 /* Returns 0 or the file's errno. A done context ends it early with ECANCELED. */
 static int hash_file(const char *path, int context, uint8_t digest[DIGEST_SIZE])
 {
+	chanfd_auto int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	static uint8_t block[128 * 1024];
-	int chanfd_auto fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	EVP_MD_CTX *hash;
 	ssize_t size;
 	int err = 0;
