@@ -34,6 +34,7 @@
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pagemap.h>
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
@@ -140,44 +141,62 @@ static int end_error(const struct channel *ch)
 
 static u8 *slot(const struct channel *ch, u32 n)
 {
-	n += ch->head;
-	return ch->ring + (size_t)(n < ch->capacity ? n : n - ch->capacity) * ch->elem_size;
+	return ch->ring + (size_t)n * ch->elem_size;
 }
 
-/* The next message of a sender in a box of its own. */
-static struct chanfd_message *unload_box(struct chanfd_waiter *s)
+/* The slot behind those in use. */
+static u32 tail(const struct channel *ch)
+{
+	u32 n = ch->head + ch->used;
+
+	return n < ch->capacity ? n : n - ch->capacity;
+}
+
+/* The first @n slots are free. */
+static void advance(struct channel *ch, u32 n)
+{
+	ch->head += n;
+	if (ch->head == ch->capacity)
+		ch->head = 0;
+	ch->used -= n;
+}
+
+/* A sender's next message in a box of its own. */
+static struct chanfd_message *unload_box(struct channel *ch, struct chanfd_waiter *s)
 {
 	struct chanfd_message *msg;
 
 	msg = list_first_entry(&s->send.msgs, struct chanfd_message, node);
 	list_del(&msg->node);
+	msg->seq = ch->sent;
 	return msg;
 }
 
-/* A sender's next message has been accepted. */
-static void accept_message(struct channel *ch, struct chanfd_waiter *s)
+/* A sender's next @n messages have been accepted. */
+static void accepted(struct channel *ch, struct chanfd_waiter *s, u32 n)
 {
-	if (!s->moved++)
+	if (!s->moved)
 		s->number = ch->sent;
-	ch->sent++;
+	s->moved += n;
+	ch->sent += n;
 	if (!ch->boxed)
-		s->send.data += ch->elem_size;
+		s->send.data += (size_t)n * ch->elem_size;
 }
 
-/* A sender's next message goes to the end of the FIFO, where there is room. */
+/* A sender's next messages go to the end of the FIFO: as many as one copy can move. */
 static void store(struct channel *ch, struct chanfd_waiter *s)
 {
-	if (ch->boxed) {
-		struct chanfd_message *msg = unload_box(s);
+	u32 n = 1;
 
-		msg->seq = ch->sent;
-		list_add_tail(&msg->node, &ch->boxes);
+	if (ch->boxed) {
+		list_add_tail(&unload_box(ch, s)->node, &ch->boxes);
 		ch->nr_boxes++;
 	} else {
-		memcpy(slot(ch, ch->used), s->send.data, ch->elem_size);
-		ch->used++;
+		n = min3(s->count - s->moved, room(ch), ch->capacity - tail(ch));
+		memcpy(slot(ch, tail(ch)), s->send.data, (size_t)n * ch->elem_size);
+		ch->used += n;
 	}
-	accept_message(ch, s);
+	accepted(ch, s, n);
 }
 
 /* @msg is what the parked receiver @r gets. */
@@ -205,16 +224,11 @@ static struct chanfd_message *fill(struct channel *ch, struct chanfd_call *call,
 /* A sender's next message goes to the parked receiver @r. */
 static void hand_over(struct channel *ch, struct chanfd_waiter *s, struct chanfd_waiter *r)
 {
-	struct chanfd_message *msg;
-
-	if (ch->boxed) {
-		msg = unload_box(s);
-		msg->seq = ch->sent;
-	} else {
-		msg = fill(ch, r->call, s->send.data, ch->sent);
-	}
-	accept_message(ch, s);
-	give(ch, r, msg);
+	if (ch->boxed)
+		give(ch, r, unload_box(ch, s));
+	else
+		give(ch, r, fill(ch, r->call, s->send.data, ch->sent));
+	accepted(ch, s, 1);
 }
 
 /* The first message of the FIFO goes to the parked receiver @r. */
@@ -227,9 +241,8 @@ static void take(struct channel *ch, struct chanfd_waiter *r)
 		list_del(&msg->node);
 		ch->nr_boxes--;
 	} else {
-		msg = fill(ch, r->call, slot(ch, 0), ch->sent - ch->used);
-		ch->head = ch->head + 1 < ch->capacity ? ch->head + 1 : 0;
-		ch->used--;
+		msg = fill(ch, r->call, slot(ch, ch->head), ch->sent - ch->used);
+		advance(ch, 1);
 	}
 	give(ch, r, msg);
 }
@@ -239,7 +252,10 @@ static void refill(struct channel *ch, struct list_head *claimed)
 {
 	struct chanfd_waiter *s;
 
-	while (room(ch) && (s = chanfd_claim_first(&ch->senders, NULL))) {
+	while (ch->senders.len && room(ch)) {
+		s = chanfd_claim_first(&ch->senders, NULL);
+		if (!s)
+			break;
 		do {
 			store(ch, s);
 		} while (s->moved < s->count && room(ch));
@@ -262,7 +278,7 @@ static int send_attempt(struct chanfd_waiter *w, bool park)
 	struct channel *ch = to_channel(w->obj);
 	struct chanfd_waiter *r;
 	LIST_HEAD(claimed);
-	int stored = 0;
+	u32 news = 0;
 	int err;
 
 	spin_lock(&ch->obj.lock);
@@ -272,23 +288,26 @@ static int send_attempt(struct chanfd_waiter *w, bool park)
 			w->error = err;
 		goto out;
 	}
-	while (w->moved < w->count && (r = chanfd_claim_first(&ch->receivers, w))) {
+	while (ch->receivers.len && w->moved < w->count) {
+		r = chanfd_claim_first(&ch->receivers, w);
+		if (!r)
+			break;
 		hand_over(ch, w, r);
 		chanfd_claim_end(r, w, &claimed);
 	}
-	while (w->moved < w->count && room(ch) && chanfd_commit(w)) {
+	news = w->moved;
+	while (w->moved < w->count && room(ch) && chanfd_commit(w))
 		store(ch, w);
-		stored++;
-	}
+	news = w->moved - news;
 	if (park && !w->moved) {
 		chanfd_park(&ch->senders, w);
-		stored = 1;	/* pollers see a committed sender (C35) */
+		news = 1;	/* pollers see a committed sender (C35) */
 	}
 out:
 	spin_unlock(&ch->obj.lock);
 	chanfd_wake(&claimed);
-	if (stored)
-		chanfd_wake_pollers(&ch->readable, stored, EPOLLIN | EPOLLRDNORM);
+	if (news)
+		chanfd_wake_pollers(&ch->readable, news, EPOLLIN | EPOLLRDNORM);
 	return 0;
 }
 
@@ -307,37 +326,31 @@ static bool recv_ready(struct chanfd_waiter *w)
 	return data_race(length(ch) || ch->senders.len || at_end(ch));
 }
 
-/*
- * Copies the next message out, without consuming it. Context: page faults are
- * off if obj.lock is held, or a claim.
- */
+/* Copies the next message out, without consuming it. */
 static int copy_out(struct chanfd_waiter *w, const void *data, u32 size)
 {
-	struct iovec iov = { w->recv.buf, w->recv.room };
-	struct iov_iter *to = w->recv.iter, once;
-	size_t done;
+	if (w->recv.iter) {
+		size_t done;
 
-	if (!to) {
-		if (size > w->recv.room && w->recv.buf)
+		if (size > iov_iter_count(w->recv.iter))
 			return -EMSGSIZE;
-		if (!w->recv.buf)
-			goto out;
-		to = &once;
-		iov_iter_init(to, ITER_DEST, &iov, 1, w->recv.room);
-	} else if (size > iov_iter_count(to)) {
-		return -EMSGSIZE;
+		done = copy_to_iter(data, size, w->recv.iter);
+		if (done < size) {
+			iov_iter_revert(w->recv.iter, done);
+			return -EFAULT;
+		}
+	} else if (w->recv.buf) {
+		if (size > w->recv.room - w->recv.bytes)
+			return -EMSGSIZE;
+		if (copy_to_user(w->recv.buf + w->recv.bytes, data, size))
+			return -EFAULT;
 	}
-	done = copy_to_iter(data, size, to);
-	if (done < size) {
-		iov_iter_revert(to, done);
-		return -EFAULT;
-	}
-out:
 	if (w->recv.sizes)
 		w->recv.sizes[w->moved] = size;
 	return 0;
 }
 
+/* The same under a lock: memory that is not present is an error. */
 static int copy_out_atomic(struct chanfd_waiter *w, const void *data, u32 size)
 {
 	int err;
@@ -345,21 +358,26 @@ static int copy_out_atomic(struct chanfd_waiter *w, const void *data, u32 size)
 	pagefault_disable();
 	err = copy_out(w, data, size);
 	pagefault_enable();
+	w->recv.wanted = size;
 	return err;
 }
 
-static void consumed(struct channel *ch, struct chanfd_waiter *w, u64 seq, u32 size)
+static void consumed(struct channel *ch, struct chanfd_waiter *w, u64 seq, u32 n, u32 bytes)
 {
-	if (!w->moved++)
+	if (!w->moved)
 		w->number = seq;
-	w->recv.bytes += size;
-	ch->received++;
+	w->moved += n;
+	w->recv.bytes += bytes;
+	ch->received += n;
 }
 
-/* The first message of the FIFO goes straight to where the caller wants it. */
+/* The first messages of the FIFO go straight to where the caller wants them: as many
+ * as one copy can move.
+ */
 static int recv_first(struct channel *ch, struct chanfd_waiter *w, struct list_head *emptied)
 {
 	struct chanfd_message *msg;
+	u32 n, bytes;
 	int err;
 
 	if (ch->nr_boxes) {
@@ -367,17 +385,18 @@ static int recv_first(struct channel *ch, struct chanfd_waiter *w, struct list_h
 		err = copy_out_atomic(w, msg->data, msg->size);
 		if (err)
 			return err;
-		consumed(ch, w, msg->seq, msg->size);
+		consumed(ch, w, msg->seq, 1, msg->size);
 		list_move_tail(&msg->node, emptied);
 		ch->nr_boxes--;
 		return 0;
 	}
-	err = copy_out_atomic(w, slot(ch, 0), ch->elem_size);
+	n = min3(w->count - w->moved, ch->used, ch->capacity - ch->head);
+	bytes = n * ch->elem_size;
+	err = copy_out_atomic(w, slot(ch, ch->head), bytes);
 	if (err)
 		return err;
-	consumed(ch, w, ch->sent - ch->used, ch->elem_size);
-	ch->head = ch->head + 1 < ch->capacity ? ch->head + 1 : 0;
-	ch->used--;
+	consumed(ch, w, ch->sent - ch->used, n, bytes);
+	advance(ch, n);
 	return 0;
 }
 
@@ -401,8 +420,8 @@ static int recv_from(struct channel *ch, struct chanfd_waiter *w, struct chanfd_
 	}
 	if (err)
 		return err;
-	accept_message(ch, s);
-	consumed(ch, w, seq, size);
+	accepted(ch, s, 1);
+	consumed(ch, w, seq, 1, size);
 	return 0;
 }
 
@@ -421,7 +440,7 @@ static int recv_private(struct channel *ch, struct chanfd_waiter *w,
 			refill(ch, claimed);
 			continue;
 		}
-		s = chanfd_claim_first(&ch->senders, w);
+		s = ch->senders.len ? chanfd_claim_first(&ch->senders, w) : NULL;
 		if (!s)
 			break;
 		err = recv_from(ch, w, s, emptied);
@@ -492,19 +511,17 @@ static int recv_attempt(struct chanfd_waiter *w, bool park)
 	return err;
 }
 
+/* Makes present what copy_out_atomic() did not find, if it exists. */
 static int recv_fault_in(struct chanfd_waiter *w)
 {
-	struct channel *ch = to_channel(w->obj);
-	size_t size = ch->elem_size;
-	struct iov_iter once, *to = w->recv.iter;
-	struct iovec iov = { w->recv.buf, w->recv.room };
+	size_t missing;
 
-	if (!to) {
-		to = &once;
-		iov_iter_init(to, ITER_DEST, &iov, 1, w->recv.room);
-	}
-	size = min(size, iov_iter_count(to));
-	return fault_in_iov_iter_writeable(to, size) == size ? -EFAULT : 0;
+	if (w->recv.iter)
+		missing = fault_in_iov_iter_writeable(w->recv.iter, w->recv.wanted);
+	else
+		missing = fault_in_safe_writeable(w->recv.buf + w->recv.bytes,
+						  w->recv.wanted);
+	return missing ? -EFAULT : 0;
 }
 
 static const struct chanfd_waiter_ops recv_ops = {
@@ -581,15 +598,21 @@ void chanfd_send_case(struct chanfd_waiter *w, struct chanfd_call *call)
 	INIT_LIST_HEAD(&w->send.msgs);
 }
 
-void chanfd_recv_case(struct chanfd_waiter *w, struct chanfd_call *call)
+/* The receiver becomes a case of a call that may have to park. */
+static void recv_join(struct chanfd_waiter *w, struct chanfd_call *call)
 {
 	struct channel *ch = to_channel(w->obj);
 
 	w->call = call;
-	w->ops = &recv_ops;
-	w->count = 1;
 	if (!ch->boxed)
 		call->empty_size = max(call->empty_size, max(ch->elem_size, 1U));
+}
+
+void chanfd_recv_case(struct chanfd_waiter *w, struct chanfd_call *call)
+{
+	w->ops = &recv_ops;
+	w->count = 1;
+	recv_join(w, call);
 }
 
 /**
@@ -659,58 +682,197 @@ void chanfd_send_unload(struct chanfd_waiter *w)
 		chanfd_message_free(msg);
 }
 
-/* Sends what @from holds: @w->count messages, with @sizes if they vary. */
-static int send_all(struct channel *ch, struct chanfd_call *call, struct chanfd_waiter *w,
-		    struct iov_iter *from, const u32 *sizes)
+/* How an operation of one case may wait. */
+struct how {
+	bool nonblock;
+	ktime_t deadline;
+	struct chanfd_waiter *context;
+};
+
+static noinline int wait_to_send(struct chanfd_waiter *w, const struct how *how)
 {
-	u8 stack[SLOT_MAX], *copy = stack;
-	size_t total = (size_t)w->count * ch->elem_size;
-	struct chanfd_waiter *fired;
-	u32 i, bytes = 0;
-	int err = 0;
+	struct chanfd_call call = {
+		.waiters = w,
+		.nr = 1,
+		.deadline = how->deadline,
+		.context = how->context,
+	};
 
-	if (!ch->boxed) {
-		if (total > sizeof(stack)) {
-			copy = kvmalloc(total, GFP_KERNEL_ACCOUNT);
-			if (!copy)
-				return -ENOMEM;
-		}
-		w->send.data = copy;
-		if (!copy_from_iter_full(copy, total, from))
-			err = -EFAULT;
-	} else {
-		for (i = 0; !err && i < w->count && bytes < BATCH_BYTES; i++) {
-			u32 size = sizes ? sizes[i] : ch->elem_size;
-
-			err = load_box(w, from, size);
-			bytes += size;
-		}
-		w->count = i;
-	}
-	if (!err) {
-		fired = chanfd_call_run(call);
-		err = IS_ERR(fired) ? PTR_ERR(fired) : w->error;
-	}
-	if (ch->boxed)
-		chanfd_send_unload(w);
-	else if (copy != stack)
-		kvfree(copy);
-	return err ?: w->moved;
+	w->call = &call;
+	return chanfd_call_wait(&call) ?: w->error;
 }
 
-/* Receives up to @w->count messages. */
-static int recv_some(struct chanfd_call *call, struct chanfd_waiter *w)
+/* Sends up to @w->count messages; how many it were. */
+static int send_some(struct chanfd_waiter *w, const struct how *how)
 {
-	struct chanfd_waiter *fired = chanfd_call_run(call);
 	int err;
 
-	if (IS_ERR(fired))
-		return PTR_ERR(fired);
-	err = chanfd_recv_finish(w);
+	send_attempt(w, false);
+	if (w->committed)
+		err = w->error;
+	else if (how->nonblock)
+		err = -EAGAIN;
+	else
+		err = wait_to_send(w, how);
 	return err ?: w->moved;
 }
 
-/* read(2) and write(2), and what io_uring makes of them */
+static noinline int wait_to_receive(struct chanfd_waiter *w, const struct how *how)
+{
+	struct chanfd_call call = {
+		.waiters = w,
+		.nr = 1,
+		.deadline = how->deadline,
+		.context = how->context,
+	};
+
+	recv_join(w, &call);
+	return chanfd_call_wait(&call) ?: chanfd_recv_finish(w);
+}
+
+/* Receives up to @w->count messages; how many it were, none at the orderly end. */
+static int recv_some(struct chanfd_waiter *w, const struct how *how)
+{
+	int err = chanfd_attempt(w);
+
+	if (w->committed)
+		err = w->error;
+	else if (!err && how->nonblock)
+		err = -EAGAIN;
+	else if (!err)
+		err = wait_to_receive(w, how);
+	return err ?: w->moved;
+}
+
+/* Sends messages in boxes. */
+static int send_boxes(struct chanfd_waiter *w, struct iov_iter *from, const u32 *sizes,
+		      const struct how *how)
+{
+	u32 elem_size = to_channel(w->obj)->elem_size;
+	u32 i, bytes = 0;
+	int ret = 0;
+
+	INIT_LIST_HEAD(&w->send.msgs);
+	for (i = 0; !ret && i < w->count && bytes < BATCH_BYTES; i++) {
+		u32 size = sizes ? sizes[i] : elem_size;
+
+		ret = load_box(w, from, size);
+		bytes += size;
+	}
+	w->count = i;
+	if (!ret)
+		ret = send_some(w, how);
+	chanfd_send_unload(w);
+	return ret;
+}
+
+/* Sends messages that go to slots. */
+static int send_slots(struct chanfd_waiter *w, struct iov_iter *from, const struct how *how)
+{
+	size_t size = iov_iter_count(from);
+	void *copy = kvmalloc(size, GFP_KERNEL_ACCOUNT);
+	int ret = -EFAULT;
+
+	if (!copy)
+		return -ENOMEM;
+	w->send.data = copy;
+	if (copy_from_iter_full(copy, size, from))
+		ret = send_some(w, how);
+	kvfree(copy);
+	return ret;
+}
+
+/* The same for no more than a copy on the stack can hold. */
+static int send_small(struct chanfd_waiter *w, const void __user *from, u32 size,
+		      const struct how *how)
+{
+	u8 copy[SLOT_MAX];
+
+	w->send.data = copy;
+	return copy_from_user(copy, from, size) ? -EFAULT : send_some(w, how);
+}
+
+/* Sends @w->count messages of @size bytes together, with @sizes if they vary. */
+static int send_user(struct chanfd_waiter *w, const void __user *buf, u32 size,
+		     const u32 *sizes, const struct how *how)
+{
+	struct iovec iov = { (void __user *)buf, size };
+	struct iov_iter from;
+
+	if (!to_channel(w->obj)->boxed && size <= SLOT_MAX)
+		return send_small(w, buf, size, how);
+	iov_iter_init(&from, ITER_SOURCE, &iov, 1, size);
+	return to_channel(w->obj)->boxed ? send_boxes(w, &from, sizes, how) :
+					   send_slots(w, &from, how);
+}
+
+/* read(2) and write(2), and what readv(2) and io_uring make of them */
+
+/* How many messages a write of @size bytes sends, or why it can't. */
+static int write_count(const struct channel *ch, size_t size)
+{
+	if (!ch->elem_size)
+		return -EMSGSIZE;
+	if (ch->variable)
+		return size <= ch->elem_size ? !!size : -EMSGSIZE;
+	if (size % ch->elem_size)
+		return -EMSGSIZE;
+	return min_t(size_t, size / ch->elem_size, CHANFD_MAX_BATCH);
+}
+
+/* How many a read of @size bytes may receive. */
+static int read_count(const struct channel *ch, size_t size)
+{
+	if (!ch->elem_size)
+		return -EMSGSIZE;
+	if (ch->variable)
+		return !!size;
+	if (size && size < ch->elem_size)
+		return -EMSGSIZE;
+	return min_t(size_t, size / ch->elem_size, CHANFD_MAX_BATCH);
+}
+
+/* What a write returns that sent @ret messages of @size bytes at the most. */
+static ssize_t written(const struct channel *ch, int ret, size_t size)
+{
+	if (ret < 0)
+		return ret;
+	return ch->variable ? size : (size_t)ret * ch->elem_size;
+}
+
+static ssize_t channel_write(struct file *file, const char __user *buf, size_t size,
+			     loff_t *pos)
+{
+	struct channel *ch = file->private_data;
+	struct how how = { file->f_flags & O_NONBLOCK, KTIME_MAX };
+	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops };
+	u32 varying = size;
+	int ret = write_count(ch, size);
+
+	if (ret <= 0)
+		return ret;
+	w.count = ret;
+	if (!ch->variable)
+		size = ret * ch->elem_size;
+	ret = send_user(&w, buf, size, ch->variable ? &varying : NULL, &how);
+	return written(ch, ret, size);
+}
+
+static ssize_t channel_read(struct file *file, char __user *buf, size_t size, loff_t *pos)
+{
+	struct channel *ch = file->private_data;
+	struct how how = { file->f_flags & O_NONBLOCK, KTIME_MAX };
+	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &recv_ops };
+	int ret = read_count(ch, size);
+
+	if (ret <= 0)
+		return ret;
+	w.count = ret;
+	w.recv.buf = buf;
+	w.recv.room = min_t(size_t, size, U32_MAX);
+	ret = recv_some(&w, &how);
+	return ret < 0 ? ret : (ssize_t)w.recv.bytes;
+}
 
 static bool iocb_nonblock(struct kiocb *iocb)
 {
@@ -720,65 +882,39 @@ static bool iocb_nonblock(struct kiocb *iocb)
 static ssize_t channel_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
 	struct channel *ch = iocb->ki_filp->private_data;
-	size_t size = iov_iter_count(from);
-	struct chanfd_waiter w = { .obj = &ch->obj };
-	struct chanfd_call call = {
-		.waiters = &w,
-		.nr = 1,
-		.nonblock = iocb_nonblock(iocb),
-		.deadline = KTIME_MAX,
-	};
-	u32 varying = size;
-	int moved;
+	struct how how = { iocb_nonblock(iocb), KTIME_MAX };
+	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops };
+	u32 size = iov_iter_count(from);
+	int ret = write_count(ch, iov_iter_count(from));
 
-	if (!ch->elem_size)
-		return -EMSGSIZE;
-	if (!size)
-		return 0;
-	chanfd_send_case(&w, &call);
-	if (ch->variable) {
-		if (size > ch->elem_size)
-			return -EMSGSIZE;
-		moved = send_all(ch, &call, &w, from, &varying);
-		return moved < 0 ? moved : size;
-	}
-	if (size % ch->elem_size)
-		return -EMSGSIZE;
-	w.count = min_t(size_t, size / ch->elem_size, CHANFD_MAX_BATCH);
-	moved = send_all(ch, &call, &w, from, NULL);
-	return moved < 0 ? moved : (ssize_t)moved * ch->elem_size;
+	if (ret <= 0)
+		return ret;
+	w.count = ret;
+	if (!ch->variable)
+		iov_iter_truncate(from, (u64)ret * ch->elem_size);
+	ret = ch->boxed ? send_boxes(&w, from, ch->variable ? &size : NULL, &how) :
+			  send_slots(&w, from, &how);
+	return written(ch, ret, size);
 }
 
 static ssize_t channel_read_iter(struct kiocb *iocb, struct iov_iter *to)
 {
 	struct channel *ch = iocb->ki_filp->private_data;
-	size_t size = iov_iter_count(to);
-	struct chanfd_waiter w = { .obj = &ch->obj };
-	struct chanfd_call call = {
-		.waiters = &w,
-		.nr = 1,
-		.nonblock = iocb_nonblock(iocb),
-		.deadline = KTIME_MAX,
-	};
-	int moved;
+	struct how how = { iocb_nonblock(iocb), KTIME_MAX };
+	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &recv_ops };
+	int ret = read_count(ch, iov_iter_count(to));
 
-	if (!ch->elem_size)
-		return -EMSGSIZE;
-	if (!size)
-		return 0;
-	if (!ch->variable && size < ch->elem_size)
-		return -EMSGSIZE;
-	chanfd_recv_case(&w, &call);
+	if (ret <= 0)
+		return ret;
+	w.count = ret;
 	w.recv.iter = to;
-	if (!ch->variable)
-		w.count = min_t(size_t, size / ch->elem_size, CHANFD_MAX_BATCH);
-	moved = recv_some(&call, &w);
-	return moved < 0 ? moved : (ssize_t)w.recv.bytes;
+	ret = recv_some(&w, &how);
+	return ret < 0 ? ret : (ssize_t)w.recv.bytes;
 }
 
 /* ioctls */
 
-static int transfer_get(struct chanfd_transfer *t, struct chanfd_call *call,
+static int transfer_get(struct chanfd_transfer *t, struct how *how,
 			struct file *file, unsigned int cmd, void __user *arg)
 {
 	int err = CHANFD_GET_ARG(t, seq, cmd, arg);
@@ -787,8 +923,8 @@ static int transfer_get(struct chanfd_transfer *t, struct chanfd_call *call,
 		return err;
 	if (t->flags & ~CHANFD_NONBLOCK || !t->count || t->count > CHANFD_MAX_BATCH)
 		return -EINVAL;
-	call->nonblock = t->flags & CHANFD_NONBLOCK || file->f_flags & O_NONBLOCK;
-	call->deadline = chanfd_deadline(t->deadline);
+	how->nonblock = t->flags & CHANFD_NONBLOCK || file->f_flags & O_NONBLOCK;
+	how->deadline = chanfd_deadline(t->deadline);
 	return 0;
 }
 
@@ -831,16 +967,14 @@ static int check_sizes(const struct channel *ch, const struct chanfd_transfer *t
 static int channel_send(struct file *file, unsigned int cmd, void __user *arg)
 {
 	struct channel *ch = file->private_data;
-	struct chanfd_waiter w = { .obj = &ch->obj };
-	struct chanfd_call call = { .waiters = &w, .nr = 1 };
+	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops };
 	struct chanfd_waiter limit;
 	struct chanfd_transfer t;
-	struct iov_iter from;
-	struct iovec iov;
+	struct how how;
 	u32 *sizes;
 	int ret;
 
-	ret = transfer_get(&t, &call, file, cmd, arg);
+	ret = transfer_get(&t, &how, file, cmd, arg);
 	if (ret)
 		return ret;
 	sizes = transfer_sizes(ch, &t);
@@ -849,15 +983,15 @@ static int channel_send(struct file *file, unsigned int cmd, void __user *arg)
 	ret = check_sizes(ch, &t, sizes);
 	if (ret)
 		goto out_free;
-	ret = chanfd_limit_get(&limit, &call, t.context);
-	if (ret)
+	how.context = chanfd_limit_get(&limit, t.context);
+	if (IS_ERR(how.context)) {
+		ret = PTR_ERR(how.context);
 		goto out_free;
-	chanfd_send_case(&w, &call);
+	}
 	w.count = t.count;
-	iov = (struct iovec){ u64_to_user_ptr(t.buf), t.size };
-	iov_iter_init(&from, ITER_SOURCE, &iov, 1, t.size);
-	ret = send_all(ch, &call, &w, &from, sizes ?: ch->variable ? &t.size : NULL);
-	chanfd_limit_put(&limit);
+	ret = send_user(&w, u64_to_user_ptr(t.buf), t.size,
+			sizes ?: ch->variable ? &t.size : NULL, &how);
+	chanfd_limit_put(how.context);
 	if (ret > 0) {
 		/* Sent is sent: a bad pointer takes nothing back. */
 		t.seq = w.number;
@@ -871,16 +1005,14 @@ out_free:
 static int channel_recv(struct file *file, unsigned int cmd, void __user *arg)
 {
 	struct channel *ch = file->private_data;
-	struct chanfd_waiter w = { .obj = &ch->obj };
-	struct chanfd_call call = { .waiters = &w, .nr = 1 };
+	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &recv_ops };
 	struct chanfd_waiter limit;
 	struct chanfd_transfer t;
-	struct iov_iter to;
-	struct iovec iov;
+	struct how how;
 	u32 *sizes;
 	int ret;
 
-	ret = transfer_get(&t, &call, file, cmd, arg);
+	ret = transfer_get(&t, &how, file, cmd, arg);
 	if (ret)
 		return ret;
 	if (t.buf && !ch->variable && t.size < ch->elem_size)
@@ -895,21 +1027,19 @@ static int channel_recv(struct file *file, unsigned int cmd, void __user *arg)
 		ret = -EFAULT;
 		goto out_free;
 	}
-	ret = chanfd_limit_get(&limit, &call, t.context);
-	if (ret)
+	how.context = chanfd_limit_get(&limit, t.context);
+	if (IS_ERR(how.context)) {
+		ret = PTR_ERR(how.context);
 		goto out_free;
-	chanfd_recv_case(&w, &call);
-	w.count = t.count;
-	w.recv.sizes = sizes;
-	if (t.buf) {
-		iov = (struct iovec){ u64_to_user_ptr(t.buf), t.size };
-		iov_iter_init(&to, ITER_DEST, &iov, 1, t.size);
-		w.recv.iter = &to;
-		if (!ch->variable && ch->elem_size)
-			w.count = min(w.count, t.size / ch->elem_size);
 	}
-	ret = recv_some(&call, &w);
-	chanfd_limit_put(&limit);
+	w.count = t.count;
+	w.recv.buf = u64_to_user_ptr(t.buf);
+	w.recv.room = t.size;
+	w.recv.sizes = sizes;
+	if (t.buf && !ch->variable && ch->elem_size)
+		w.count = min(w.count, t.size / ch->elem_size);
+	ret = recv_some(&w, &how);
+	chanfd_limit_put(how.context);
 	if (ret >= 0) {
 		t.size = w.recv.bytes;
 		t.seq = w.number;
@@ -1110,6 +1240,8 @@ static void channel_show_fdinfo(struct seq_file *m, struct file *file)
 
 static const struct file_operations channel_fops = {
 	CHANFD_HANDLE_FOPS,
+	.read		= channel_read,
+	.write		= channel_write,
 	.read_iter	= channel_read_iter,
 	.write_iter	= channel_write_iter,
 	.poll		= channel_poll,

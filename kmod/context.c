@@ -256,39 +256,38 @@ static struct chanfd_object *observed(struct fd fd)
 
 /**
  * chanfd_limit_get() - let a context end a call
- * @limit: becomes the call's case for that
- * @call: the call
+ * @limit: becomes the case for that
  * @context: file descriptor, or negative for none
  *
- * Return: 0, %-EBADF, %-EINVAL or %-EPERM. If 0, chanfd_limit_put() must follow.
+ * Return: @limit, to be given back; NULL for none; or an ERR_PTR(): %-EBADF,
+ * %-EINVAL, %-EPERM; %-ECANCELED or %-ETIMEDOUT if the context is done already.
  */
-int chanfd_limit_get(struct chanfd_waiter *limit, struct chanfd_call *call, s32 context)
+struct chanfd_waiter *chanfd_limit_get(struct chanfd_waiter *limit, s32 context)
 {
 	struct chanfd_object *obj;
 	struct fd fd;
+	int err;
 
-	limit->call = NULL;
 	if (context < 0)
-		return 0;
+		return NULL;
 	fd = fdget(context);
 	obj = observed(fd);
-	if (IS_ERR(obj)) {
+	err = IS_ERR(obj) ? PTR_ERR(obj) : -context_error(to_context(obj));
+	if (err) {
 		fdput(fd);
-		return PTR_ERR(obj);
+		return ERR_PTR(err);
 	}
 	*limit = (struct chanfd_waiter){
-		.call = call,
 		.ops = &limit_ops,
 		.obj = obj,
 		.fd = fd,
 	};
-	call->context = limit;
-	return 0;
+	return limit;
 }
 
 void chanfd_limit_put(struct chanfd_waiter *limit)
 {
-	if (limit->call)
+	if (limit)
 		fdput(limit->fd);
 }
 

@@ -286,15 +286,17 @@ long chanfd_select_ioctl(unsigned int cmd, void __user *arg)
 	call.ordered = s.flags & CHANFD_ORDERED;
 	call.deadline = chanfd_deadline(s.deadline);
 
-	err = chanfd_limit_get(&limit, &call, s.context);
-	if (err)
+	call.context = chanfd_limit_get(&limit, s.context);
+	if (IS_ERR(call.context)) {
+		err = PTR_ERR(call.context);
 		goto out_free;
+	}
 	err = set_up_all(&call, u64_to_user_ptr(s.cases));
 	if (!err)
 		err = run(&call, &s);
 	for (i = 0; i < call.nr; i++)
 		tear_down(&call.waiters[i]);
-	chanfd_limit_put(&limit);
+	chanfd_limit_put(call.context);
 	if (!err)
 		CHANFD_PUT_ARG(&s, cmd, arg);
 out_free:

@@ -96,17 +96,10 @@ ktime_t chanfd_deadline(u64 deadline)
 /* Is @w's call out of others' reach, because it is private or @w's already? */
 static bool call_is_mine(const struct chanfd_waiter *w)
 {
-	return !w->call->parked || READ_ONCE(w->call->fired) == w;
+	return !w->call || !w->call->parked || READ_ONCE(w->call->fired) == w;
 }
 
-/**
- * chanfd_commit() - let @w go ahead without a partner
- * @w: the caller's own case
- *
- * Context: w->obj->lock held, or none if @w waits for a foreign file.
- * Return: false if another case of the call has fired.
- */
-bool chanfd_commit(struct chanfd_waiter *w)
+bool chanfd_commit_call(struct chanfd_waiter *w)
 {
 	struct chanfd_call *call = w->call;
 	bool mine;
@@ -191,7 +184,7 @@ struct chanfd_waiter *chanfd_claim_first(struct chanfd_queue *q, struct chanfd_w
 	list_for_each_entry_safe(peer, next, &q->list, node) {
 		bool lost;
 
-		if (w && peer->call == w->call)
+		if (w && w->call == peer->call)
 			continue;
 		claim_lock(peer, w);
 		lost = w && !call_is_mine(w) && w->call->fired;
@@ -217,12 +210,12 @@ void chanfd_claim_end(struct chanfd_waiter *peer, struct chanfd_waiter *w,
 		      struct list_head *claimed)
 {
 	WRITE_ONCE(peer->call->fired, peer);
-	if (w && call_is_mine(w)) {
-		w->call->fired = w;
-	} else if (w) {
+	if (w && !call_is_mine(w)) {
 		WRITE_ONCE(w->call->fired, w);
 		w->call->done = true;
 		claim_unlock(w->call);
+	} else if (w) {
+		chanfd_commit(w);
 	}
 	claim_unlock(peer->call);
 	queue_remove(peer);
@@ -313,7 +306,14 @@ static struct chanfd_waiter *choose(struct chanfd_call *call)
 	return choice;
 }
 
-static int attempt(struct chanfd_waiter *w)
+/**
+ * chanfd_attempt() - attempt a case that nobody else can fire
+ * @w: the case
+ *
+ * Return: 0, and whether it went ahead is known from @w or its call; %-EFAULT or
+ * %-ERESTARTSYS.
+ */
+int chanfd_attempt(struct chanfd_waiter *w)
 {
 	int err;
 
@@ -334,18 +334,13 @@ static int try_all(struct chanfd_call *call)
 	struct chanfd_waiter *w;
 	int err = 0, i;
 
-	if (call->context) {
-		err = attempt(call->context);
-		if (err || call->fired)
-			return err;
-	}
 	if (call->nr == 1)
-		return attempt(call->waiters);
+		return chanfd_attempt(call->waiters);
 	for (i = 0; i < CHOICES; i++) {
 		w = choose(call);
 		if (!w)
 			break;
-		err = attempt(w);
+		err = chanfd_attempt(w);
 		if (err || call->fired)
 			break;
 	}
@@ -375,8 +370,10 @@ static int park_all(struct chanfd_call *call, u32 start, u32 *visited)
 	spin_lock_init(&call->lock);
 	call->task = current;
 	call->parked = true;
-	if (call->context)
+	if (call->context) {
+		call->context->call = call;
 		call->context->ops->attempt(call->context, true);
+	}
 	for (*visited = 0; *visited < call->nr; cond_resched()) {
 		struct chanfd_waiter *w;
 
@@ -488,33 +485,28 @@ static void leave_all(struct chanfd_call *call, u32 start, u32 visited)
 }
 
 /**
- * chanfd_call_run() - do exactly one case, waiting for it if need be
- * @call: with its waiters filled in and everything else zero
+ * chanfd_call_wait() - wait until one case is done: 2 and 3
+ * @call: with its waiters filled in; none of them could go ahead just now
  *
  * A message that came while the call was parked is in call->msg.
  *
  * Context: Process context, no locks held. May sleep.
- * Return: the case that was done, its outcome filled in, or an ERR_PTR():
- * %-EAGAIN, %-ETIMEDOUT, %-ERESTARTSYS, %-ENOMEM, %-EFAULT, or what the call's
- * context says; then nothing was done.
+ * Return: 0, and call->fired is the case that was done, its outcome filled in; or
+ * %-EAGAIN, %-ETIMEDOUT, %-ERESTARTSYS, %-ENOMEM, or what the call's context says:
+ * then nothing was done.
  */
-struct chanfd_waiter *chanfd_call_run(struct chanfd_call *call)
+int chanfd_call_wait(struct chanfd_call *call)
 {
 	u32 start = 0, visited;
 	int err;
 
-	err = try_all(call);
-	if (err)
-		return ERR_PTR(err);
-	if (call->fired)
-		goto fired;
 	if (call->nonblock && call->nr <= 1)
-		return ERR_PTR(-EAGAIN);
+		return -EAGAIN;
 
 	if (call->empty_size) {
 		call->empty = chanfd_message_new(call->empty_size);
 		if (!call->empty)
-			return ERR_PTR(-ENOMEM);
+			return -ENOMEM;
 	}
 	if (call->nr > 1 && !call->ordered)
 		start = get_random_u32_below(call->nr);
@@ -527,11 +519,23 @@ struct chanfd_waiter *chanfd_call_run(struct chanfd_call *call)
 	}
 	leave_all(call, start, visited);
 	chanfd_message_free(call->empty);
-	call->empty = NULL;
-	if (err)
-		return ERR_PTR(err);
-fired:
-	if (call->fired == call->context)
-		return ERR_PTR(call->context->error);
-	return call->fired;
+	if (!err && call->fired == call->context)
+		err = call->context->error;
+	return err;
+}
+
+/**
+ * chanfd_call_run() - do exactly one case, waiting for it if need be
+ * @call: with its waiters filled in
+ *
+ * Return: the case that was done, or an ERR_PTR(): %-EFAULT, or what
+ * chanfd_call_wait() returns.
+ */
+struct chanfd_waiter *chanfd_call_run(struct chanfd_call *call)
+{
+	int err = try_all(call);
+
+	if (!err && !call->fired)
+		err = chanfd_call_wait(call);
+	return err ? ERR_PTR(err) : call->fired;
 }

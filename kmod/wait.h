@@ -55,8 +55,10 @@ struct chanfd_waiter_ops {
  * @node:	in @queue, under the lock of @obj; after a claim, on the list of
  *		those whom the claimer wakes
  * @queue:	that holds @node, else NULL; under the lock of @obj
- * @call:	the call that it is a case of; immutable, like @ops and @obj
+ * @call:	the call that it is a case of; immutable, like @ops and @obj. NULL
+ *		while a single operation is first attempted: there is no call yet
  * @obj:	where it waits; NULL for a foreign file
+ * @committed:	it went ahead, and there was no call
  * @error:	outcome: what the operation alone would have failed with, or 0
  * @status:	outcome: a waitgroup's first error, a context's cause
  * @moved:	outcome: messages moved; of a waitgroup, broken members
@@ -71,6 +73,7 @@ struct chanfd_waiter {
 	struct chanfd_call *call;
 	const struct chanfd_waiter_ops *ops;
 	struct chanfd_object *obj;
+	bool committed;
 	int error;
 	int status;
 	u32 moved;
@@ -81,13 +84,14 @@ struct chanfd_waiter {
 	union {
 		struct {	/* a sender; under the lock of @obj while parked */
 			const void *data;	/* next message, if they fit a ring's slot */
-			struct list_head msgs;	/* messages, if not */
+			struct list_head msgs;	/* messages not sent, in boxes */
 		} send;
 		struct {	/* a receiver */
 			struct iov_iter *iter;	/* where to; or else: */
 			void __user *buf;	/* NULL: nowhere */
-			u32 room;
-			u32 bytes;		/* outcome */
+			u32 room;		/* there */
+			u32 bytes;		/* outcome: used of it */
+			u32 wanted;		/* for the message that did not get in */
 			u32 *sizes;		/* outcome, of each message; may be NULL */
 		} recv;
 		struct {	/* somebody at a waitgroup */
@@ -106,7 +110,7 @@ struct chanfd_waiter {
 /**
  * struct chanfd_call - one system call that waits
  * @waiters:	its cases, @nr of them
- * @context:	a case that ends the call with an error; tried first; or NULL
+ * @context:	a case that ends the call with an error; or NULL
  * @nonblock:	answer %-EAGAIN rather than sleep
  * @ordered:	the first ready case wins, not a random one
  * @foreign:	some case is a foreign file
@@ -142,10 +146,12 @@ struct chanfd_call {
 	struct task_struct *task;
 };
 
+int chanfd_attempt(struct chanfd_waiter *w);
 struct chanfd_waiter *chanfd_call_run(struct chanfd_call *call);
+int chanfd_call_wait(struct chanfd_call *call);
 
 /* For objects, under their lock. */
-bool chanfd_commit(struct chanfd_waiter *w);
+bool chanfd_commit_call(struct chanfd_waiter *w);
 struct chanfd_waiter *chanfd_claim_first(struct chanfd_queue *q, struct chanfd_waiter *w);
 void chanfd_claim_end(struct chanfd_waiter *peer, struct chanfd_waiter *w,
 		      struct list_head *claimed);
@@ -157,6 +163,21 @@ void chanfd_wake(struct list_head *claimed);
 void chanfd_release_all(struct chanfd_object *obj, struct list_head *list,
 			void (*outcome)(struct chanfd_waiter *w, const void *arg),
 			const void *arg);
+
+/**
+ * chanfd_commit() - let @w go ahead without a partner
+ * @w: the caller's own case
+ *
+ * Context: w->obj->lock held, or none if @w waits for a foreign file.
+ * Return: false if another case of its call has fired.
+ */
+static inline bool chanfd_commit(struct chanfd_waiter *w)
+{
+	if (w->call)
+		return chanfd_commit_call(w);
+	w->committed = true;
+	return true;
+}
 
 static inline void chanfd_queue_init(struct chanfd_queue *q)
 {
@@ -190,7 +211,7 @@ void chanfd_poll_case(struct chanfd_waiter *w, struct chanfd_call *call, __poll_
 void chanfd_poll_leave(struct chanfd_waiter *w);
 
 /* A context that limits a call: one more case, which holds its file. */
-int chanfd_limit_get(struct chanfd_waiter *limit, struct chanfd_call *call, s32 context);
+struct chanfd_waiter *chanfd_limit_get(struct chanfd_waiter *limit, s32 context);
 void chanfd_limit_put(struct chanfd_waiter *limit);
 
 long chanfd_select_ioctl(unsigned int cmd, void __user *arg);
