@@ -185,8 +185,8 @@ static bool taken(uint64_t number)
 /*
  * A worker can die between taking a path and saying so. So what the dead have
  * lost is: whatever left the channel, is not finished, and in nobody's hands.
- * That may include a path whose taker has not spoken yet: it is hashed twice,
- * and the second result ignored.
+ * That may include a path whose new owner has not spoken yet. If he does so in
+ * time it is not lost after all; else it is hashed twice, which does no harm.
  */
 static void find_lost(void)
 {
@@ -197,10 +197,8 @@ static void find_lost(void)
 	for (uint64_t n = run.printed; n < run.known && n < info.received; n++) {
 		struct slot *slot = slot_of(n);
 
-		if (slot->state == WAITING && !taken(n)) {
+		if (slot->state == WAITING && !taken(n))
 			slot->state = LOST;
-			say("%s is done again", escaped(slot->job.path));
-		}
 	}
 }
 
@@ -256,15 +254,16 @@ static void on_report(const struct chanfd_outcome *out, const struct report *rep
 			cancel(out->error, "no worker is left", STATUS_FAILED);
 		return;
 	}
-	if (report->what == TAKEN) {
-		run.worker[report->worker].job = report->number;
-		if (report->number == option.kill && !run.killed)
-			kill_worker(report->worker);
-		return;
-	}
-	run.worker[report->worker].job = NOTHING;
+	run.worker[report->worker].job = report->what == TAKEN ? report->number : NOTHING;
+	if (report->what == TAKEN && report->number == option.kill && !run.killed)
+		kill_worker(report->worker);
 	if (report->number < run.printed || slot->state == FINISHED)
 		return;		/* done twice, see find_lost() */
+	if (report->what == TAKEN) {
+		if (run.worker[report->worker].pid)
+			slot->state = WAITING;
+		return;
+	}
 	slot->state = FINISHED;
 	slot->error = report->error;
 	memcpy(slot->digest, report->digest, DIGEST_SIZE);
@@ -378,8 +377,10 @@ static void parent(void)
 			on_job(&out);
 			break;
 		case AGAIN:
-			if (lost && !out.error)	/* else no worker is left, see REPORT */
-				lost->state = WAITING;
+			if (!lost || out.error)
+				break;	/* no worker is left, as REPORT will say */
+			lost->state = WAITING;
+			say("%s is done again", escaped(lost->job.path));
 			break;
 		default:
 			err(STATUS_FAILED, "select");
