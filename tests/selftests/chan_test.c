@@ -281,10 +281,11 @@ TEST(create_limits)
 		{ 0, 1, CHANFD_VARIABLE, EINVAL },
 		{ CHANFD_MAX_MESSAGE + 1, 1, CHANFD_VARIABLE, EINVAL },
 	};
+	int device = chanfd_device();
 	long open_before;
 	unsigned int i;
 
-	ASSERT_LE(0, chanfd_device());
+	ASSERT_LE(0, device);
 	open_before = handles_open();
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct chanfd_channel c = {
@@ -295,7 +296,7 @@ TEST(create_limits)
 		};
 
 		EXPECT_EQ(rows[i].error,
-			  errno_of(ioctl(chanfd_device(), CHANFD_IOC_CHANNEL, &c))) {
+			  errno_of(ioctl(device, CHANFD_IOC_CHANNEL, &c))) {
 			TH_LOG("row %u", i);
 		}
 		if (rows[i].error) {
@@ -1205,7 +1206,9 @@ TEST_F(chan, variable_sizes)
 		/* Without room it stays where it is. */
 		EXPECT_EQ(EMSGSIZE, errno_of(chanfd_recv(ch, got, size - 1,
 							 &nonblock, NULL)));
-		EXPECT_EQ(EMSGSIZE, errno_of(read(ch, got, size - 1)));
+		if (size > 1) {
+			EXPECT_EQ(EMSGSIZE, errno_of(read(ch, got, size - 1)));
+		}
 		memset(got, 0, sizeof(got));
 		poison(&r);
 		EXPECT_EQ(1, chanfd_recv(ch, got, sizeof(got), NULL, &r));
@@ -1293,13 +1296,16 @@ TEST(batch_by_ioctl)
 	EXPECT_EQ(2, transfer(ch, CHANFD_IOC_RECV, &t, out, 2 * sizeof(*out), 4));
 	EXPECT_EQ(2 * sizeof(*out), t.size);
 	EXPECT_EQ(EMSGSIZE, errno_of(transfer(ch, CHANFD_IOC_RECV, &t, out,
-					      sizeof(*out) + 1, 2)));
+					      sizeof(*out) - 1, 2)));
 	EXPECT_EQ(EMSGSIZE, errno_of(transfer(ch, CHANFD_IOC_SEND, &t, in,
 					      sizeof(*in) + 1, 2)));
 	EXPECT_EQ(2, info_of(ch).len);
+	EXPECT_EQ(1, transfer(ch, CHANFD_IOC_RECV, &t, out,
+			      2 * sizeof(*out) - 1, 2));
+	EXPECT_EQ(sizeof(*out), t.size);
 
 	/* The rest of a batch does not wait for more. */
-	EXPECT_EQ(2, transfer(ch, CHANFD_IOC_RECV, &t, out, sizeof(out), 10));
+	EXPECT_EQ(1, transfer(ch, CHANFD_IOC_RECV, &t, out, sizeof(out), 10));
 	EXPECT_EQ(0, chanfd_close(ch, 0));
 	EXPECT_EQ(0, transfer(ch, CHANFD_IOC_RECV, &t, out, sizeof(out), 10));
 	EXPECT_EQ(EPIPE, errno_of(transfer(ch, CHANFD_IOC_SEND, &t, in,
@@ -1312,7 +1318,7 @@ TEST(batch_as_large_as_may_be)
 	static uint64_t in[CHANFD_MAX_BATCH + 1], out[CHANFD_MAX_BATCH + 1];
 	int ch = make(CHANFD_MAX_BATCH + 1);
 	struct chanfd_transfer t;
-	unsigned int i;
+	unsigned int i, got = 0;
 
 	for (i = 0; i < ARRAY_SIZE(in); i++)
 		in[i] = i;
@@ -1324,9 +1330,16 @@ TEST(batch_as_large_as_may_be)
 			   CHANFD_MAX_BATCH * sizeof(*in), CHANFD_MAX_BATCH));
 	EXPECT_EQ(EINVAL, errno_of(transfer(ch, CHANFD_IOC_RECV, &t, out,
 					    sizeof(out), CHANFD_MAX_BATCH + 1)));
-	EXPECT_EQ(CHANFD_MAX_BATCH,
-		  transfer(ch, CHANFD_IOC_RECV, &t, out,
-			   CHANFD_MAX_BATCH * sizeof(*out), CHANFD_MAX_BATCH));
+	/* A page of @out that is not there yet may end a call early. */
+	while (got < CHANFD_MAX_BATCH) {
+		int n = transfer(ch, CHANFD_IOC_RECV, &t, out + got,
+				 (CHANFD_MAX_BATCH - got) * sizeof(*out),
+				 CHANFD_MAX_BATCH);
+
+		ASSERT_LE(1, n);
+		EXPECT_EQ(got, t.seq);
+		got += n;
+	}
 	EXPECT_EQ(0, memcmp(in, out, CHANFD_MAX_BATCH * sizeof(*in)));
 }
 
@@ -1352,12 +1365,10 @@ TEST(batch_of_variable_size)
 	t.buf = (uintptr_t)out;
 	t.sizes = (uintptr_t)got;
 	t.size = 9;
-	poison(&got);
 	EXPECT_EQ(2, ioctl(ch, CHANFD_IOC_RECV, &t));
 	EXPECT_EQ(8, t.size);
 	EXPECT_EQ(3, got[0]);
 	EXPECT_EQ(5, got[1]);
-	EXPECT_EQ(POISON32, got[2]);
 	EXPECT_STREQ("onethree", out);
 	t.size = sizeof(out);
 	EXPECT_EQ(2, ioctl(ch, CHANFD_IOC_RECV, &t));
@@ -1675,11 +1686,14 @@ TEST_F(chan, recv_efault_keeps_the_message)
 		EXPECT_EQ(EFAULT, errno_of(chanfd_recv(ch, bad, 8,
 						       &nonblock, NULL)));
 		EXPECT_EQ(EFAULT, errno_of(read(ch, bad, 8)));
-		if (cap > 1) {
-			EXPECT_EQ(EFAULT, errno_of(transfer(ch,
-				  CHANFD_IOC_RECV, &t, half, 16, 2)));
-		}
-		for (i = 0; i < 3; i++) {
+		/* Of two, the one that has a place can go. */
+		EXPECT_EQ(1, transfer(ch, CHANFD_IOC_RECV, &t, half, 16, 2));
+		EXPECT_EQ(0, t.seq);
+		memcpy(&v, half, sizeof(v));
+		EXPECT_EQ(0, v);
+		EXPECT_EQ(EFAULT, errno_of(transfer(ch, CHANFD_IOC_RECV, &t,
+						    half + 8, 8, 1)));
+		for (i = 1; i < 3; i++) {
 			EXPECT_EQ(1, chanfd_recv(ch, &v,
 						 sizeof(v), NULL, &r));
 			EXPECT_EQ(i, v);

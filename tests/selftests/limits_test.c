@@ -275,15 +275,24 @@ TEST_F(user_limits, unprivileged_may)
 
 /* No descriptor is free. */
 
-/* Allow just @n more descriptors. */
+/* Allow just @n more descriptors; a negative number: many. */
 static void leave_room_for(int n)
 {
-	int lowest = dup(0);
-	struct rlimit files = { lowest + n, lowest + n };
+	struct rlimit files;
+	int lowest;
 
-	if (lowest < 0 || setrlimit(RLIMIT_NOFILE, &files))
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		err(1, "getrlimit");
+	files.rlim_cur = files.rlim_max;
+	if (n >= 0) {
+		lowest = dup(0);
+		if (lowest < 0)
+			err(1, "dup");
+		close(lowest);
+		files.rlim_cur = lowest + n;
+	}
+	if (setrlimit(RLIMIT_NOFILE, &files))
 		err(1, "setrlimit");
-	close(lowest);
 }
 
 TEST(no_descriptor_free)
@@ -302,6 +311,7 @@ TEST(no_descriptor_free)
 	before = handles_open();
 	/* With room for one a pair must not leave half of itself. */
 	for (room = 1; room >= 0; room--) {
+		leave_room_for(-1);
 		leave_room_for(room);
 		c.flags = room ? CHANFD_PAIR : 0;
 		w.flags = c.flags;
@@ -313,6 +323,7 @@ TEST(no_descriptor_free)
 	EXPECT_EQ(EMFILE, errno_of(ioctl(ch, CHANFD_IOC_REDUCE, &flags)));
 	flags = 0;
 	EXPECT_EQ(EMFILE, errno_of(ioctl(wg, CHANFD_IOC_TOKEN, &flags)));
+	leave_room_for(-1);
 
 	EXPECT_EQ(before, handles_open());
 	EXPECT_EQ(-5, c.fd[0]);

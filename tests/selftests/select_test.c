@@ -912,12 +912,12 @@ TEST(any_bad_case_fails_the_whole)
 		{ { .fd = zero, .op = CHANFD_CASE_RECV, .flags = 0x8000 }, EINVAL },
 		{ { .fd = zero, .op = CHANFD_CASE_RECV, .reserved = 1 }, EINVAL },
 		{ { .fd = wg, .op = CHANFD_CASE_WAIT, .flags = 2 }, EINVAL },
-		{ CHANFD_RECV(wg, &v), ENOTTY },
-		{ CHANFD_SEND(ctx, &v), ENOTTY },
-		{ CHANFD_WAIT(zero), ENOTTY },
-		{ CHANFD_WAIT(ctx), ENOTTY },
-		{ CHANFD_DONE(zero), ENOTTY },
-		{ CHANFD_DRAINED(wg), ENOTTY },
+		{ CHANFD_RECV(wg, &v), EINVAL },
+		{ CHANFD_SEND(ctx, &v), EINVAL },
+		{ CHANFD_WAIT(zero), EINVAL },
+		{ CHANFD_WAIT(ctx), EINVAL },
+		{ CHANFD_DONE(zero), EINVAL },
+		{ CHANFD_DRAINED(wg), EINVAL },
 	};
 
 	ASSERT_LE(0, wg);
@@ -939,7 +939,7 @@ TEST(any_bad_case_fails_the_whole)
 		}
 	}
 	/* Files that are no handles, and rights. */
-	EXPECT_EQ(ENOTTY, errno_of(chanfd_select_of(NULL, NULL,
+	EXPECT_EQ(EINVAL, errno_of(chanfd_select_of(NULL, NULL,
 						    CHANFD_RECV(ready, &v),
 						    CHANFD_RECV(pipes[0], &v))));
 	make_pair(fd, 1);
@@ -973,9 +973,9 @@ TEST(bad_pointer_in_unchosen_receive)
 
 	/* Chosen, it fails as the receive would have, and takes nothing. */
 	ASSERT_EQ(0, put(ready, 6));
-	EXPECT_EQ(0, chanfd_select_of(NULL, &out, CHANFD_RECV(ready, bad, 8)));
-	EXPECT_EQ(EFAULT, out.error);
-	EXPECT_EQ(0, out.ok);
+	EXPECT_EQ(EFAULT, errno_of(chanfd_select_of(NULL, &out,
+						    CHANFD_RECV(quiet, &v),
+						    CHANFD_RECV(ready, bad, 8))));
 	EXPECT_EQ(1, info_of(ready).len);
 	EXPECT_EQ(1, get(ready, &v));
 	EXPECT_EQ(6, v);
@@ -1849,23 +1849,24 @@ static long run_stage(struct party *me)
 	struct stage *s = me->arg;
 	unsigned int head = 0, tail = 0;
 	struct chanfd_outcome out;
+	int in = s->in;
 	uint64_t v;
 
-	for (;;) {
-		if (chanfd_select_of(NULL, &out, CHANFD_RECV(s->in, &v),
+	while (in >= 0 || head != tail) {
+		if (chanfd_select_of(NULL, &out, CHANFD_RECV(in, &v),
 				     CHANFD_SEND(head == tail ? -1 : s->out,
 						 &s->queue[head % 512])) < 0)
 			return -1;
-		if (out.index) {
-			if (out.error)
-				break;
-			head++;
-		} else if (!out.ok) {
+		if (out.error)
 			break;
-		} else if (v % s->prime) {
+		if (out.index)
+			head++;
+		else if (!out.ok)
+			in = -1;
+		else if (v % s->prime)
 			s->queue[tail++ % 512] = v;
-		}
 	}
+	/* Whichever side has ended, the other one has to know. */
 	chanfd_close_once(s->in, 0);
 	chanfd_close_once(s->out, 0);
 	return 0;
@@ -1878,6 +1879,7 @@ static long run_naturals(struct party *me)
 	for (v = 2; v < 400; v++)
 		if (put(me->fd, v))
 			return errno == EPIPE ? 0 : -1;
+	chanfd_close_once(me->fd, 0);
 	return 0;
 }
 
@@ -2060,13 +2062,10 @@ static long run_integral(struct party *me)
 	int64_t i;
 
 	for (i = 1; wait_for_question(n->out) == 1; i++) {
-		if (chanfd_put(n->out.answer, t, NULL) ||
-		    wait_for_question(n->out) != 1)
-			break;
-		t = product(next_of(n->a), (struct term){ 1, i });
+		if (i > 1)
+			t = product(next_of(n->a), (struct term){ 1, i - 1 });
 		if (chanfd_put(n->out.answer, t, NULL))
 			break;
-		t = product(next_of(n->a), (struct term){ 1, ++i });
 	}
 	return 0;
 }
@@ -2088,25 +2087,47 @@ static long run_derivative(struct party *me)
 	}
 }
 
-/* Two series like @a, of which each may be ahead of the other. */
+/*
+ * Two series like @a, of which each may be ahead of the other. One may be asked
+ * for while @a is being: a series that feeds itself needs that.
+ */
 static long run_split(struct party *me)
 {
 	struct node *n = me->arg;
 	struct series out[] = { n->out, n->out2 };
-	struct term terms[64];
 	unsigned int pos[2] = { 0, 0 }, known = 0;
-	int who;
+	bool wanted[2] = { false, false }, asked = false;
+	struct term terms[64];
+	int i;
 
-	for (;;) {
-		who = chanfd_select_of(NULL, NULL, CHANFD_RECV(out[0].ask),
-				       CHANFD_RECV(out[1].ask));
-		if (who < 0 || pos[who] == ARRAY_SIZE(terms))
+	while (known < ARRAY_SIZE(terms)) {
+		bool need = (wanted[0] || wanted[1]) && !asked;
+
+		i = chanfd_select_of(NULL, NULL,
+				     CHANFD_RECV(wanted[0] ? -1 : out[0].ask),
+				     CHANFD_RECV(wanted[1] ? -1 : out[1].ask),
+				     CHANFD_SEND(need ? n->a.ask : -1),
+				     CHANFD_RECV(asked ? n->a.answer : -1,
+						 &terms[known]));
+		if (i < 0)
 			return -1;
-		if (pos[who] == known)
-			terms[known++] = next_of(n->a);
-		if (chanfd_put(out[who].answer, terms[pos[who]++], NULL))
-			return 0;
+		if (i < 2)
+			wanted[i] = true;
+		else if (i == 2)
+			asked = true;
+		if (i == 3) {
+			asked = false;
+			known++;
+		}
+		for (i = 0; i < 2; i++) {
+			if (!wanted[i] || pos[i] == known)
+				continue;
+			if (chanfd_put(out[i].answer, terms[pos[i]++], NULL))
+				return 0;
+			wanted[i] = false;
+		}
 	}
+	return 0;
 }
 
 /* (u + x U)(v + x V) = u v + x (u V + U (v + x V)) */
