@@ -111,9 +111,8 @@ static int number(const char *s)
 
 	if (*s < '0' || *s > '9')
 		return -1;
-	errno = 0;
 	n = strtoul(s, &end, 10);
-	return *end || errno || !n || n > INT_MAX ? -1 : (int)n;
+	return *end || !n || n > INT_MAX ? -1 : (int)n;
 }
 
 static int fail(int err)
