@@ -1180,6 +1180,9 @@ TEST(hint_about_the_device)
 	ASSERT_TRUE(hide("/dev"));
 	ASSERT_EQ(ENOENT, errno_of(chanfd_make(int, 0)));
 	EXPECT_TRUE(says(ENOENT, "--device /dev/chanfd"));
+	/* Who was handed a handle in here can still make mistakes with that. */
+	EXPECT_TRUE(says(EMSGSIZE, "type"));
+	EXPECT_TRUE(says(EPERM, "no right"));
 	/* Without the module there would be no /sys/module/chanfd. */
 	ASSERT_TRUE(hide("/sys"));
 	EXPECT_TRUE(says(ENOENT, "modprobe chanfd"));
