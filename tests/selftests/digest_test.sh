@@ -26,9 +26,10 @@ check() {
 	failed=1
 }
 
-# run [OPTION]... PATH...: what comes out is in out, err and $status.
+# run [OPTION]... PATH...: what comes out is in out, err and $status. One that hangs
+# fails.
 run() {
-	"$digest" "$@" >out 2>err
+	timeout -s KILL 60 "$digest" "$@" >out 2>err
 	status=$?
 }
 

@@ -279,14 +279,14 @@ static const char *how(int status)
 /* A token breaks while its holder is exiting, so this does not wait for long. */
 static void bury(unsigned int broken)
 {
-	while (run.broken < broken) {
+	for (unsigned int dead = run.broken; dead < broken;) {
 		int status;
 		pid_t pid = waitpid(-1, &status, 0);
 		bool died = !WIFEXITED(status) || WEXITSTATUS(status);
 
 		if (pid < 0)
 			err(STATUS_FAILED, "wait");
-		run.broken += died;
+		dead += died;
 		if (pid == run.walker) {
 			run.walker = 0;
 			if (died)
@@ -301,6 +301,7 @@ static void bury(unsigned int broken)
 				    strerror(EOWNERDEAD), i + 1, pid, how(status));
 		}
 	}
+	run.broken = broken;
 }
 
 static void on_signal(void)
@@ -363,7 +364,7 @@ static void parent(void)
 			on_report(&out, &report);
 			break;
 		case DEATH:
-			if (out.size > run.broken) {
+			if (out.size != run.broken) {
 				bury(out.size);
 				find_lost();
 				break;
