@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory order: what was written before one end of an edge is seen after the
+ * other, by plain accesses to shared memory.
+ *
+ * Each test repeats its pattern for some seconds. The two sides run freely
+ * against each other: nothing but the edge under test orders them.
+ */
+#include "helpers.h"
+
+#define HOW_LONG	(2 * SEC)
+#define LEAST		500	/* repetitions, or it was no test */
+
+static bool time_is_up(uint64_t start)
+{
+	return now() - start > (uint64_t)HOW_LONG;
+}
+
+FIXTURE(channel) {
+	int ch;
+};
+
+FIXTURE_VARIANT(channel) {
+	unsigned int capacity;
+	bool process;
+	bool select;		/* instead of plain calls */
+};
+
+FIXTURE_VARIANT_ADD(channel, threads_0) {
+	.capacity = 0, .process = false,
+};
+
+FIXTURE_VARIANT_ADD(channel, threads_1) {
+	.capacity = 1, .process = false,
+};
+
+FIXTURE_VARIANT_ADD(channel, threads_16) {
+	.capacity = 16, .process = false,
+};
+
+FIXTURE_VARIANT_ADD(channel, processes_0) {
+	.capacity = 0, .process = true,
+};
+
+FIXTURE_VARIANT_ADD(channel, processes_1) {
+	.capacity = 1, .process = true,
+};
+
+FIXTURE_VARIANT_ADD(channel, processes_16) {
+	.capacity = 16, .process = true,
+};
+
+FIXTURE_VARIANT_ADD(channel, select_0) {
+	.capacity = 0, .process = true, .select = true,
+};
+
+FIXTURE_VARIANT_ADD(channel, select_16) {
+	.capacity = 16, .process = true, .select = true,
+};
+
+FIXTURE_SETUP(channel)
+{
+	self->ch = chanfd_channel(sizeof(uint64_t), variant->capacity, 0, "litmus");
+	ASSERT_LE(0, self->ch);
+}
+
+FIXTURE_TEARDOWN(channel)
+{
+	close(self->ch);
+}
+
+/*
+ * tH1: a send is before the end of its receive, so the receiver sees what was
+ * written before. H3: the k-th receive is before the end of send k + capacity
+ * (tH2: without a buffer, of its own send), so then the receiver is finished
+ * with what came before that, and its marks are seen. Hence capacity + 2 cells
+ * are enough for any number of messages.
+ */
+struct cell {
+	uint64_t written;
+	uint64_t mark;
+};
+
+struct ring {
+	unsigned int cells;
+	bool select;
+	struct cell cell[18];
+};
+
+static long run_mark(struct party *me)
+{
+	struct ring *ring = me->arg;
+	uint64_t i, expected = 0, wrong = 0;
+	struct chanfd_outcome out;
+	struct cell *c;
+	int got;
+
+	for (;;) {
+		if (ring->select) {
+			got = chanfd_select_of(NULL, &out, CHANFD_RECV(me->fd, &i));
+			got = got ? got : out.ok;
+		} else {
+			got = chanfd_get(me->fd, &i, NULL);
+		}
+		if (got != 1)
+			return got ? -1 : (long)wrong;
+		c = &ring->cell[i % ring->cells];
+		wrong += i != expected++;
+		wrong += c->written != i;
+		c->mark = i + 1;
+	}
+}
+
+TEST_F(channel, send_before_receive_before_reuse)
+{
+	struct ring *ring = shared(sizeof(*ring));
+	uint64_t i, start = now(), wrong = 0;
+	struct party *reader;
+	struct cell *c;
+
+	ring->cells = variant->capacity + 2;
+	ring->select = variant->select;
+	reader = party_new(variant->process, run_mark, self->ch);
+	reader->arg = ring;
+	party_start(reader);
+	for (i = 0; i % 64 || !time_is_up(start); i++) {
+		c = &ring->cell[i % ring->cells];
+		if (i >= ring->cells)
+			wrong += c->mark != i - ring->cells + 1;
+		c->written = i;
+		if (ring->select) {
+			ASSERT_EQ(0, chanfd_select_of(NULL, NULL, CHANFD_SEND(self->ch, &i)));
+		} else {
+			ASSERT_EQ(0, chanfd_put(self->ch, i, NULL));
+		}
+	}
+	ASSERT_EQ(0, chanfd_close(self->ch, 0));
+	EXPECT_EQ(0, party_join(reader));
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(LEAST, i);
+	TH_LOG("%lu messages", i);
+}
+
+/* tH2: the receiver writes, then receives; the sender reads when it is sent. */
+static long run_write_and_recv(struct party *me)
+{
+	volatile uint64_t *cell = me->arg;
+	uint64_t i, n = 0;
+	int got;
+
+	for (;;) {
+		*cell = n++;
+		got = chanfd_get(me->fd, &i, NULL);
+		if (got != 1)
+			return got;
+		/* Nothing is written before the other side has looked. */
+		if (chanfd_get(me->fd, &i, NULL) != 1)
+			return -1;
+	}
+}
+
+TEST_F(channel, receive_before_end_of_send)
+{
+	uint64_t i, start = now(), wrong = 0;
+	volatile uint64_t *cell = shared(sizeof(*cell));
+	struct party *receiver;
+
+	if (variant->capacity || variant->select)
+		SKIP(return, "for channels without a buffer");
+	receiver = party_new(variant->process, run_write_and_recv, self->ch);
+	receiver->arg = (void *)cell;
+	party_start(receiver);
+	for (i = 0; i % 64 || !time_is_up(start); i++) {
+		ASSERT_EQ(0, chanfd_put(self->ch, i, NULL));
+		wrong += *cell != i;
+		ASSERT_EQ(0, chanfd_put(self->ch, i, NULL));
+	}
+	ASSERT_EQ(0, chanfd_close(self->ch, 0));
+	EXPECT_EQ(0, party_join(receiver));
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(LEAST / 2, i);
+}
+
+/*
+ * Objects that end once. The two sides take turns to end one and to wait for
+ * the next, so that each is sometimes asleep and sometimes late.
+ */
+#define BATCH	200
+
+struct relay {
+	int object[2 * BATCH];
+	uint64_t cell[2 * BATCH];
+	uint64_t base;
+	int (*end)(int object);
+	int (*wait)(int object);	/* 0: it has ended */
+};
+
+static long take_turns(struct relay *r, int first)
+{
+	long wrong = 0;
+	int i;
+
+	for (i = 0; i < 2 * BATCH; i++) {
+		if (i % 2 == first) {
+			r->cell[i] = r->base + i;
+			if (r->end(r->object[i]))
+				return -1;
+		} else {
+			if (r->wait(r->object[i]))
+				return -1;
+			wrong += r->cell[i] != r->base + i;
+		}
+	}
+	return wrong;
+}
+
+static long run_take_turns(struct party *me)
+{
+	return take_turns(me->arg, 1);
+}
+
+FIXTURE(once) {
+};
+
+FIXTURE_VARIANT(once) {
+	bool process;
+};
+
+FIXTURE_VARIANT_ADD(once, threads) {
+	.process = false,
+};
+
+FIXTURE_VARIANT_ADD(once, processes) {
+	.process = true,
+};
+
+FIXTURE_SETUP(once)
+{
+}
+
+FIXTURE_TEARDOWN(once)
+{
+}
+
+static void relay(struct __test_metadata *_metadata, bool process, int (*make)(void),
+		  int (*end)(int object), int (*wait)(int object))
+{
+	struct relay *r = shared(sizeof(*r));
+	uint64_t start = now();
+	struct party *other;
+	int i;
+
+	r->end = end;
+	r->wait = wait;
+	do {
+		r->base += 2 * BATCH;
+		for (i = 0; i < 2 * BATCH; i++) {
+			r->object[i] = make();
+			ASSERT_LE(0, r->object[i]);
+		}
+		other = party_new(process, run_take_turns, -1);
+		other->arg = r;
+		party_start(other);
+		EXPECT_EQ(0, take_turns(r, 0));
+		EXPECT_EQ(0, party_join(other));
+		for (i = 0; i < 2 * BATCH; i++)
+			close(r->object[i]);
+	} while (!time_is_up(start));
+	TH_LOG("%lu turns", r->base);
+}
+
+/* tH4: a close is before a receive that finds nothing because of it. */
+
+static int make_channel(void)
+{
+	return chanfd_channel(8, 0, 0, "");
+}
+
+static int end_channel(int ch)
+{
+	return chanfd_close(ch, 0);
+}
+
+static int wait_channel(int ch)
+{
+	uint64_t value;
+
+	return chanfd_get(ch, &value, NULL);
+}
+
+TEST_F(once, close_before_end_of_channel)
+{
+	relay(_metadata, variant->process, make_channel, end_channel, wait_channel);
+}
+
+/* The same through select, and for an end with a cause. */
+
+static int end_channel_with_cause(int ch)
+{
+	return chanfd_close(ch, EPROTO);
+}
+
+static int select_channel(int ch)
+{
+	struct chanfd_outcome out;
+	uint64_t value;
+
+	if (chanfd_select_of(NULL, &out, CHANFD_RECV(-1, &value), CHANFD_RECV(ch, &value)) != 1)
+		return -1;
+	return out.error == EPROTO ? 0 : -1;
+}
+
+TEST_F(once, close_before_select)
+{
+	relay(_metadata, variant->process, make_channel, end_channel_with_cause, select_channel);
+}
+
+/* H14: a cancel is before everything that finds the context done. */
+
+static int make_context(void)
+{
+	return chanfd_context(-1);
+}
+
+static int end_context(int ctx)
+{
+	return chanfd_cancel(ctx, EPROTO, NULL);
+}
+
+static int wait_context(int ctx)
+{
+	return chanfd_context_wait(ctx, NULL);
+}
+
+/* Without sleeping: the error says so. */
+static int watch_context(int ctx)
+{
+	int error;
+
+	do {
+		error = chanfd_context_err(ctx);
+	} while (!error);
+	return error == ECANCELED ? 0 : -1;
+}
+
+/* As a limit of another operation. */
+static int limit_context(int ctx)
+{
+	static __thread int silent = -1;
+
+	if (silent < 0)
+		silent = chanfd_context(-1);
+	if (chanfd_context_wait(silent, CHANFD_OPT(ctx, 0, 0)) != -1)
+		return -1;
+	return errno == ECANCELED ? 0 : -1;
+}
+
+TEST_F(once, cancel_before_done)
+{
+	relay(_metadata, variant->process, make_context, end_context, wait_context);
+}
+
+TEST_F(once, cancel_before_err)
+{
+	relay(_metadata, variant->process, make_context, end_context, watch_context);
+}
+
+TEST_F(once, cancel_before_ECANCELED)
+{
+	relay(_metadata, variant->process, make_context, end_context, limit_context);
+}
+
+/* H9: done is before the wait that it ends, and that one of many. */
+
+static int make_waitgroup(void)
+{
+	int wg = chanfd_waitgroup(0, "");
+
+	return wg < 0 || chanfd_wg_add(wg, 1) < 0 ? -1 : wg;
+}
+
+static int wait_waitgroup(int wg)
+{
+	return chanfd_wg_wait(wg, NULL, NULL);
+}
+
+TEST_F(once, done_before_wait)
+{
+	relay(_metadata, variant->process, make_waitgroup, chanfd_wg_done, wait_waitgroup);
+}
+
+/*
+ * Round after round with the same two groups: every member writes before it is
+ * done, and may write again when it is let go.
+ */
+#define MEMBERS	3
+
+struct rounds {
+	int work, go[2];	/* waitgroups; a round waits for one, the next for the other */
+	uint64_t cell[MEMBERS];
+	bool stop;
+};
+
+static long run_member(struct party *me)
+{
+	struct rounds *r = me->arg;
+	uint64_t round;
+
+	for (round = 1; !r->stop; round++) {
+		r->cell[me->value] = round;
+		if (chanfd_wg_done(r->work) || chanfd_wg_wait(r->go[round % 2], NULL, NULL))
+			return -1;
+	}
+	return 0;
+}
+
+TEST_F(once, rounds_of_a_waitgroup)
+{
+	struct rounds *r = shared(sizeof(*r));
+	uint64_t start = now(), round, wrong = 0;
+	struct party *member[MEMBERS];
+	int i;
+
+	r->work = chanfd_waitgroup(0, "work");
+	r->go[0] = make_waitgroup();
+	r->go[1] = make_waitgroup();
+	ASSERT_LE(0, r->go[1]);
+	ASSERT_LE(0, chanfd_wg_add(r->work, MEMBERS));
+	for (i = 0; i < MEMBERS; i++) {
+		member[i] = party_new(variant->process, run_member, -1);
+		member[i]->arg = r;
+		member[i]->value = i;
+		party_start(member[i]);
+	}
+	for (round = 1; !r->stop; round++) {
+		ASSERT_EQ(0, chanfd_wg_wait(r->work, NULL, NULL));
+		for (i = 0; i < MEMBERS; i++)
+			wrong += r->cell[i] != round;
+		r->stop = time_is_up(start);
+		ASSERT_LE(0, chanfd_wg_add(r->work, MEMBERS));
+		/* The gate of the last round is shut again before this one opens. */
+		if (round > 1)
+			ASSERT_LE(0, chanfd_wg_add(r->go[(round + 1) % 2], 1));
+		ASSERT_EQ(0, chanfd_wg_done(r->go[round % 2]));
+	}
+	for (i = 0; i < MEMBERS; i++)
+		EXPECT_EQ(0, party_join(member[i]));
+	EXPECT_EQ(0, wrong);
+	EXPECT_LT(LEAST / 5, round);
+	TH_LOG("%lu rounds", round);
+}
+
+TEST_HARNESS_MAIN
