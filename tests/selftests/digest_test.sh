@@ -209,10 +209,11 @@ walker_killed() {
 	kill -9 "$(processes digest-walker)"
 	wait $digest_pid 2>/dev/null
 	status=$?
-	exec 9>&-
 	check status_is 2
 	check says "the walker died"
+	# Nor the worker that cannot be told, for it still reads from the FIFO.
 	check nobody_left
+	exec 9>&-
 }
 
 all_workers_killed() {
