@@ -112,6 +112,8 @@ struct storm {
 	int channel[2];		/* -1: there is only one */
 	struct place place[PLACES + 1];	/* the last is the test's own */
 	uint32_t senders;
+	unsigned int lost;	/* messages in the hands of the dead */
+	unsigned int halfway;	/* sends that the dead had begun */
 };
 
 static size_t size_of_message(bool variable, unsigned int n)
@@ -541,6 +543,8 @@ static const char *audit(struct storm *s, int victim, const struct chanfd_channe
 	lost = received - n;
 	if (lost > (receives(kind, victim) ? 1 : 0))
 		return "more lost than one pair of hands can hold";
+	s->lost += lost;
+	s->halfway += s->place[victim].begun != s->place[victim].acked;
 	for (i = 0; i < kind->senders; i++) {
 		struct place *p = &s->place[i];
 		unsigned int acked = p->acked - p->base, begun = p->begun - p->base;
@@ -590,6 +594,8 @@ TEST_F_TIMEOUT(storm, conserves_messages, 240)
 			TH_LOG("round %d, place %d killed", round, victim);
 		settle(s, victim, kind);
 	}
+	TH_LOG("killed %u in the middle of a send, %u with a message in hand; %llu came back",
+	       s->halfway, s->lost, info_of(s->channel[0]).returned);
 	/* The survivors are told, and understand. */
 	for (i = 0; i < kind->channels; i++)
 		ASSERT_EQ(0, chanfd_close(s->channel[i], 0));

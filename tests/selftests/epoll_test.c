@@ -849,6 +849,24 @@ TEST(lost_canceller)
 	EXPECT_EQ(POLLIN | POLLHUP | POLLERR, polled(s.fd));
 }
 
+/* Ends that only act have nothing to be ready for. */
+TEST(acting_ends)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	int ep = must(epoll_create1(EPOLL_CLOEXEC));
+	struct source wg = { 0 }, ctx = { 0 };
+	int token;
+
+	make_waitgroup(&wg);
+	wg_done(&wg);
+	EXPECT_EQ(0, polled(wg.peer));
+	make_context(&ctx);
+	cancel(&ctx);
+	EXPECT_EQ(0, polled(ctx.peer));
+	token = must(chanfd_wg_token(wg.peer, 0));
+	EXPECT_EQ(EPERM, errno_of(epoll_ctl(ep, EPOLL_CTL_ADD, token, &ev)));
+}
+
 /* Many senders, one reader that drains at every edge: it never waits in vain. */
 #define SENDERS	4
 #define EACH	300
