@@ -324,6 +324,21 @@ static inline void party_kill(struct party *p)
 	party_join(p);
 }
 
+/* Hand a descriptor over, as processes do that are not related. */
+
+static inline void pass(int socket, int fd)
+{
+	if (chanfd_hand(socket, &fd, 1, NULL))
+		err(1, "chanfd_hand");
+}
+
+static inline int taken(int socket)
+{
+	int fd;
+
+	return chanfd_take(socket, &fd, 1, NULL) == 1 ? fd : -1;
+}
+
 /* Parties that do one operation with a message that is a number. */
 
 static inline long run_send(struct party *me)
