@@ -45,9 +45,6 @@
 #include "object.h"
 #include "wait.h"
 
-/* The largest message that has a slot in the ring, and a copy on the stack. */
-#define SLOT_MAX	256
-
 /* A batch of more bytes is cut short: copies are made under the lock. */
 #define BATCH_BYTES	SZ_256K
 
@@ -99,7 +96,6 @@ struct channel {
 	u8 *ring;
 };
 
-static const struct file_operations channel_fops;
 
 static struct channel *to_channel(struct chanfd_object *obj)
 {
@@ -199,52 +195,56 @@ static void store(struct channel *ch, struct chanfd_waiter *s)
 	accepted(ch, s, n);
 }
 
-/* @msg is what the parked receiver @r gets. */
-static void give(struct channel *ch, struct chanfd_waiter *r, struct chanfd_message *msg)
+/* The parked receiver @r gets message @seq. */
+static void given(struct channel *ch, struct chanfd_waiter *r, u64 seq)
 {
-	r->call->msg = msg;
 	r->moved = 1;
-	r->number = msg->seq;
+	r->number = seq;
 	ch->received++;
 }
 
-/* The empty box that a parked call carries, filled with a slot's worth. */
-static struct chanfd_message *fill(struct channel *ch, struct chanfd_call *call,
-				   const void *data, u64 seq)
+static void give_box(struct channel *ch, struct chanfd_waiter *r, struct chanfd_message *msg)
 {
-	struct chanfd_message *msg = call->empty;
+	r->call->msg = msg;
+	given(ch, r, msg->seq);
+}
 
-	call->empty = NULL;
-	memcpy(msg->data, data, ch->elem_size);
-	msg->size = ch->elem_size;
-	msg->seq = seq;
-	return msg;
+static void give_slot(struct channel *ch, struct chanfd_waiter *r, const void *data, u64 seq)
+{
+	memcpy(r->call->slot, data, ch->elem_size);
+	r->call->filled = true;
+	given(ch, r, seq);
 }
 
 /* A sender's next message goes to the parked receiver @r. */
 static void hand_over(struct channel *ch, struct chanfd_waiter *s, struct chanfd_waiter *r)
 {
 	if (ch->boxed)
-		give(ch, r, unload_box(ch, s));
+		give_box(ch, r, unload_box(ch, s));
 	else
-		give(ch, r, fill(ch, r->call, s->send.data, ch->sent));
+		give_slot(ch, r, s->send.data, ch->sent);
 	accepted(ch, s, 1);
+}
+
+static struct chanfd_message *take_box(struct channel *ch)
+{
+	struct chanfd_message *msg;
+
+	msg = list_first_entry(&ch->boxes, struct chanfd_message, node);
+	list_del(&msg->node);
+	ch->nr_boxes--;
+	return msg;
 }
 
 /* The first message of the FIFO goes to the parked receiver @r. */
 static void take(struct channel *ch, struct chanfd_waiter *r)
 {
-	struct chanfd_message *msg;
-
 	if (ch->nr_boxes) {
-		msg = list_first_entry(&ch->boxes, struct chanfd_message, node);
-		list_del(&msg->node);
-		ch->nr_boxes--;
+		give_box(ch, r, take_box(ch));
 	} else {
-		msg = fill(ch, r->call, slot(ch, ch->head), ch->sent - ch->used);
+		give_slot(ch, r, slot(ch, ch->head), ch->sent - ch->used);
 		advance(ch, 1);
 	}
-	give(ch, r, msg);
 }
 
 /* There is room: those who wait longest move in. */
@@ -386,8 +386,7 @@ static int recv_first(struct channel *ch, struct chanfd_waiter *w, struct list_h
 		if (err)
 			return err;
 		consumed(ch, w, msg->seq, 1, msg->size);
-		list_move_tail(&msg->node, emptied);
-		ch->nr_boxes--;
+		list_add_tail(&take_box(ch)->node, emptied);
 		return 0;
 	}
 	n = min3(w->count - w->moved, ch->used, ch->capacity - ch->head);
@@ -460,55 +459,71 @@ static int recv_private(struct channel *ch, struct chanfd_waiter *w,
 	return err;
 }
 
-/* One message, into the box that the call carries: it may have fired meanwhile. */
-static void recv_parked(struct channel *ch, struct chanfd_waiter *w, struct list_head *claimed)
+/*
+ * The same for a call that may be parked elsewhere, and fire there: one message, into
+ * what the call carries. Context: lock held, and dropped.
+ */
+static noinline void recv_parked(struct channel *ch, struct chanfd_waiter *w)
+	__releases(&ch->obj.lock)
 {
 	struct chanfd_waiter *s;
+	LIST_HEAD(claimed);
 
-	if (length(ch)) {
-		if (chanfd_commit(w)) {
-			take(ch, w);
-			refill(ch, claimed);
-		}
-		return;
-	}
-	s = chanfd_claim_first(&ch->senders, w);
+	s = length(ch) ? NULL : chanfd_claim_first(&ch->senders, w);
 	if (s) {
 		hand_over(ch, s, w);
-		chanfd_claim_end(s, w, claimed);
+		chanfd_claim_end(s, w, &claimed);
+	} else if (length(ch)) {
+		if (chanfd_commit(w)) {
+			take(ch, w);
+			refill(ch, &claimed);
+		}
+	} else if (at_end(ch)) {
+		if (chanfd_commit(w))
+			w->error = end_error(ch);
+	} else {
+		chanfd_park(&ch->receivers, w);
 	}
+	spin_unlock(&ch->obj.lock);
+	chanfd_wake(&claimed);
+}
+
+static noinline int recv_now(struct channel *ch, struct chanfd_waiter *w)
+{
+	struct chanfd_message *msg, *next;
+	LIST_HEAD(claimed);
+	LIST_HEAD(emptied);
+	int err;
+
+	spin_lock(&ch->obj.lock);
+	err = recv_private(ch, w, &claimed, &emptied);
+	if (!err && !w->moved && !w->error && at_end(ch) && chanfd_commit(w))
+		w->error = end_error(ch);
+	spin_unlock(&ch->obj.lock);
+	chanfd_wake(&claimed);
+	if (w->moved)
+		chanfd_wake_pollers(&ch->writable, w->moved, EPOLLOUT | EPOLLWRNORM);
+	list_for_each_entry_safe(msg, next, &emptied, node)
+		kvfree(msg);
+	return err;
 }
 
 static int recv_attempt(struct chanfd_waiter *w, bool park)
 {
 	struct channel *ch = to_channel(w->obj);
-	LIST_HEAD(claimed);
-	LIST_HEAD(emptied);
-	struct chanfd_message *msg, *next;
-	int freed, err = 0;
 
+	if (!park)
+		return recv_now(ch, w);
 	spin_lock(&ch->obj.lock);
-	if (park)
-		recv_parked(ch, w, &claimed);
-	else
-		err = recv_private(ch, w, &claimed, &emptied);
-	freed = w->moved;
-	if (!err && !w->moved && !w->error && !length(ch)) {
-		if (at_end(ch)) {
-			if (chanfd_commit(w))
-				w->error = end_error(ch);
-		} else if (park) {
-			chanfd_park(&ch->receivers, w);
-			freed = 1;	/* pollers see a committed receiver (C35) */
-		}
+	if (recv_ready(w)) {
+		recv_parked(ch, w);
+	} else {
+		chanfd_park(&ch->receivers, w);
+		spin_unlock(&ch->obj.lock);
 	}
-	spin_unlock(&ch->obj.lock);
-	chanfd_wake(&claimed);
-	if (freed)
-		chanfd_wake_pollers(&ch->writable, freed, EPOLLOUT | EPOLLWRNORM);
-	list_for_each_entry_safe(msg, next, &emptied, node)
-		chanfd_message_free(msg);
-	return err;
+	/* Pollers see room, or a committed receiver (C35). */
+	chanfd_wake_pollers(&ch->writable, 1, EPOLLOUT | EPOLLWRNORM);
+	return 0;
 }
 
 /* Makes present what copy_out_atomic() did not find, if it exists. */
@@ -559,7 +574,20 @@ static void return_message(struct channel *ch, struct chanfd_message *msg)
 	chanfd_wake(&claimed);
 	chanfd_wake_pollers(&ch->readable, 1, EPOLLIN | EPOLLRDNORM);
 	if (!kept)
-		chanfd_message_free(msg);
+		kvfree(msg);
+}
+
+/* A box for what is in a call's slot: small, and it must not be lost. */
+static struct chanfd_message *box_slot(const struct channel *ch, const struct chanfd_waiter *w)
+{
+	struct chanfd_message *msg;
+
+	msg = kmalloc(struct_size(msg, data, ch->elem_size),
+		      GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	memcpy(msg->data, w->call->slot, ch->elem_size);
+	msg->size = ch->elem_size;
+	msg->seq = w->number;
+	return msg;
 }
 
 /**
@@ -570,66 +598,28 @@ static void return_message(struct channel *ch, struct chanfd_message *msg)
  */
 int chanfd_recv_finish(struct chanfd_waiter *w)
 {
+	struct channel *ch = to_channel(w->obj);
 	struct chanfd_message *msg = w->call->msg;
+	const void *data = msg ? msg->data : w->call->slot;
+	u32 size;
 	int err;
 
-	if (!msg)
+	if (!msg && !w->call->filled)
 		return w->error;
+	size = msg ? msg->size : ch->elem_size;
 	w->moved = 0;
 	if (fatal_signal_pending(current))
 		err = -EINTR;	/* nobody would ever see it */
 	else
-		err = copy_out(w, msg->data, msg->size);
+		err = copy_out(w, data, size);
 	if (err) {
-		return_message(to_channel(w->obj), msg);
+		return_message(ch, msg ?: box_slot(ch, w));
 		return err;
 	}
 	w->moved = 1;
-	w->recv.bytes = msg->size;
-	chanfd_message_free(msg);
+	w->recv.bytes = size;
+	kvfree(msg);
 	return 0;
-}
-
-void chanfd_send_case(struct chanfd_waiter *w, struct chanfd_call *call)
-{
-	w->call = call;
-	w->ops = &send_ops;
-	w->count = 1;
-	INIT_LIST_HEAD(&w->send.msgs);
-}
-
-/* The receiver becomes a case of a call that may have to park. */
-static void recv_join(struct chanfd_waiter *w, struct chanfd_call *call)
-{
-	struct channel *ch = to_channel(w->obj);
-
-	w->call = call;
-	if (!ch->boxed)
-		call->empty_size = max(call->empty_size, max(ch->elem_size, 1U));
-}
-
-void chanfd_recv_case(struct chanfd_waiter *w, struct chanfd_call *call)
-{
-	w->ops = &recv_ops;
-	w->count = 1;
-	recv_join(w, call);
-}
-
-/**
- * chanfd_recv_into() - where a select's case wants its message
- * @w: the case
- * @buf: there; NULL for nowhere
- * @room: bytes at @buf
- *
- * Return: 0 or %-EMSGSIZE.
- */
-int chanfd_recv_into(struct chanfd_waiter *w, void __user *buf, u32 room)
-{
-	struct channel *ch = to_channel(w->obj);
-
-	w->recv.buf = buf;
-	w->recv.room = room;
-	return buf && !ch->variable && room < ch->elem_size ? -EMSGSIZE : 0;
 }
 
 /* May a message have this size? */
@@ -641,28 +631,32 @@ static bool size_fits(const struct channel *ch, size_t size)
 /* Fills one box from where the caller has its messages. */
 static int load_box(struct chanfd_waiter *w, struct iov_iter *from, u32 size)
 {
-	struct chanfd_message *msg = chanfd_message_new(size);
+	struct chanfd_message *msg;
 
+	msg = kvmalloc(struct_size(msg, data, size), GFP_KERNEL_ACCOUNT);
 	if (!msg)
 		return -ENOMEM;
+	msg->size = size;
 	list_add_tail(&msg->node, &w->send.msgs);
 	return copy_from_iter_full(msg->data, size, from) ? 0 : -EFAULT;
 }
 
 /**
- * chanfd_send_load() - copy the message of a select's case in
+ * chanfd_send_case() - a select's case that sends
  * @w: the case
- * @buf: where the caller has it
+ * @buf: where the caller has the message; it is copied in
  * @size: its bytes
  *
  * Return: 0, %-EMSGSIZE, %-EFAULT or %-ENOMEM. Undone by chanfd_send_unload().
  */
-int chanfd_send_load(struct chanfd_waiter *w, const void __user *buf, u32 size)
+int chanfd_send_case(struct chanfd_waiter *w, const void __user *buf, u32 size)
 {
 	struct iovec iov = { (void __user *)buf, size };
 	struct iov_iter from;
 	int err;
 
+	w->ops = &send_ops;
+	INIT_LIST_HEAD(&w->send.msgs);
 	if (!size_fits(to_channel(w->obj), size))
 		return -EMSGSIZE;
 	iov_iter_init(&from, ITER_SOURCE, &iov, 1, size);
@@ -670,6 +664,28 @@ int chanfd_send_load(struct chanfd_waiter *w, const void __user *buf, u32 size)
 	if (err)
 		return err;
 	w->send.data = list_first_entry(&w->send.msgs, struct chanfd_message, node)->data;
+	chanfd_consider(w, send_ready(w));
+	return 0;
+}
+
+/**
+ * chanfd_recv_case() - a select's case that receives
+ * @w: the case
+ * @buf: where the message goes; NULL for nowhere
+ * @room: bytes at @buf
+ *
+ * Return: 0 or %-EMSGSIZE.
+ */
+int chanfd_recv_case(struct chanfd_waiter *w, void __user *buf, u32 room)
+{
+	struct channel *ch = to_channel(w->obj);
+
+	w->ops = &recv_ops;
+	w->recv.buf = buf;
+	w->recv.room = room;
+	if (buf && !ch->variable && room < ch->elem_size)
+		return -EMSGSIZE;
+	chanfd_consider(w, recv_ready(w));
 	return 0;
 }
 
@@ -679,7 +695,7 @@ void chanfd_send_unload(struct chanfd_waiter *w)
 	struct chanfd_message *msg, *next;
 
 	list_for_each_entry_safe(msg, next, &w->send.msgs, node)
-		chanfd_message_free(msg);
+		kvfree(msg);
 }
 
 /* How an operation of one case may wait. */
@@ -719,14 +735,16 @@ static int send_some(struct chanfd_waiter *w, const struct how *how)
 
 static noinline int wait_to_receive(struct chanfd_waiter *w, const struct how *how)
 {
+	u8 slot[CHANFD_SLOT_MAX];
 	struct chanfd_call call = {
 		.waiters = w,
 		.nr = 1,
 		.deadline = how->deadline,
 		.context = how->context,
+		.slot = slot,
 	};
 
-	recv_join(w, &call);
+	w->call = &call;
 	return chanfd_call_wait(&call) ?: chanfd_recv_finish(w);
 }
 
@@ -770,40 +788,77 @@ static int send_boxes(struct chanfd_waiter *w, struct iov_iter *from, const u32 
 static int send_slots(struct chanfd_waiter *w, struct iov_iter *from, const struct how *how)
 {
 	size_t size = iov_iter_count(from);
-	void *copy = kvmalloc(size, GFP_KERNEL_ACCOUNT);
+	u8 small[CHANFD_SLOT_MAX], *copy = small;
 	int ret = -EFAULT;
 
-	if (!copy)
-		return -ENOMEM;
+	if (size > sizeof(small)) {
+		copy = kvmalloc(size, GFP_KERNEL_ACCOUNT);
+		if (!copy)
+			return -ENOMEM;
+	}
 	w->send.data = copy;
 	if (copy_from_iter_full(copy, size, from))
 		ret = send_some(w, how);
-	kvfree(copy);
+	if (copy != small)
+		kvfree(copy);
 	return ret;
 }
 
-/* The same for no more than a copy on the stack can hold. */
-static int send_small(struct chanfd_waiter *w, const void __user *from, u32 size,
-		      const struct how *how)
+/*
+ * What a send comes to most of the time: one slot is filled, and nobody waits.
+ * False if it is not so.
+ */
+static bool send_at_once(struct channel *ch, const void *data)
 {
-	u8 copy[SLOT_MAX];
+	bool sent;
 
-	w->send.data = copy;
-	return copy_from_user(copy, from, size) ? -EFAULT : send_some(w, how);
+	spin_lock(&ch->obj.lock);
+	sent = room(ch) && !ch->receivers.len && !send_error(ch);
+	if (sent) {
+		memcpy(slot(ch, tail(ch)), data, ch->elem_size);
+		ch->used++;
+		ch->sent++;
+	}
+	spin_unlock(&ch->obj.lock);
+	if (sent)
+		chanfd_wake_pollers(&ch->readable, 1, EPOLLIN | EPOLLRDNORM);
+	return sent;
 }
 
-/* Sends @w->count messages of @size bytes together, with @sizes if they vary. */
-static int send_user(struct chanfd_waiter *w, const void __user *buf, u32 size,
-		     const u32 *sizes, const struct how *how)
+/* And a receive: one slot is emptied, and nobody waits. */
+static bool recv_at_once(struct channel *ch, void __user *buf)
 {
-	struct iovec iov = { (void __user *)buf, size };
-	struct iov_iter from;
+	bool received = false;
 
-	if (!to_channel(w->obj)->boxed && size <= SLOT_MAX)
-		return send_small(w, buf, size, how);
-	iov_iter_init(&from, ITER_SOURCE, &iov, 1, size);
-	return to_channel(w->obj)->boxed ? send_boxes(w, &from, sizes, how) :
-					   send_slots(w, &from, how);
+	spin_lock(&ch->obj.lock);
+	if (ch->used && !ch->nr_boxes && !ch->senders.len) {
+		pagefault_disable();
+		received = !copy_to_user(buf, slot(ch, ch->head), ch->elem_size);
+		pagefault_enable();
+	}
+	if (received) {
+		advance(ch, 1);
+		ch->received++;
+	}
+	spin_unlock(&ch->obj.lock);
+	if (received)
+		chanfd_wake_pollers(&ch->writable, 1, EPOLLOUT | EPOLLWRNORM);
+	return received;
+}
+
+/* Sends what @from holds: @w->count messages, of @sizes if they vary. */
+static int send_from(struct chanfd_waiter *w, struct iov_iter *from, const u32 *sizes,
+		     const struct how *how)
+{
+	if (to_channel(w->obj)->boxed)
+		return send_boxes(w, from, sizes, how);
+	return send_slots(w, from, how);
+}
+
+/* Is a message of @size bytes all that a slot holds? */
+static bool is_slot(const struct channel *ch, size_t size)
+{
+	return size == ch->elem_size && !ch->boxed && size;
 }
 
 /* read(2) and write(2), and what readv(2) and io_uring make of them */
@@ -832,75 +887,9 @@ static int read_count(const struct channel *ch, size_t size)
 	return min_t(size_t, size / ch->elem_size, CHANFD_MAX_BATCH);
 }
 
-/* What a write returns that sent @ret messages of @size bytes at the most. */
-static ssize_t written(const struct channel *ch, int ret, size_t size)
+static ssize_t read_messages(struct channel *ch, struct iov_iter *to, bool nonblock)
 {
-	if (ret < 0)
-		return ret;
-	return ch->variable ? size : (size_t)ret * ch->elem_size;
-}
-
-static ssize_t channel_write(struct file *file, const char __user *buf, size_t size,
-			     loff_t *pos)
-{
-	struct channel *ch = file->private_data;
-	struct how how = { file->f_flags & O_NONBLOCK, KTIME_MAX };
-	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops };
-	u32 varying = size;
-	int ret = write_count(ch, size);
-
-	if (ret <= 0)
-		return ret;
-	w.count = ret;
-	if (!ch->variable)
-		size = ret * ch->elem_size;
-	ret = send_user(&w, buf, size, ch->variable ? &varying : NULL, &how);
-	return written(ch, ret, size);
-}
-
-static ssize_t channel_read(struct file *file, char __user *buf, size_t size, loff_t *pos)
-{
-	struct channel *ch = file->private_data;
-	struct how how = { file->f_flags & O_NONBLOCK, KTIME_MAX };
-	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &recv_ops };
-	int ret = read_count(ch, size);
-
-	if (ret <= 0)
-		return ret;
-	w.count = ret;
-	w.recv.buf = buf;
-	w.recv.room = min_t(size_t, size, U32_MAX);
-	ret = recv_some(&w, &how);
-	return ret < 0 ? ret : (ssize_t)w.recv.bytes;
-}
-
-static bool iocb_nonblock(struct kiocb *iocb)
-{
-	return iocb->ki_flags & IOCB_NOWAIT || iocb->ki_filp->f_flags & O_NONBLOCK;
-}
-
-static ssize_t channel_write_iter(struct kiocb *iocb, struct iov_iter *from)
-{
-	struct channel *ch = iocb->ki_filp->private_data;
-	struct how how = { iocb_nonblock(iocb), KTIME_MAX };
-	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops };
-	u32 size = iov_iter_count(from);
-	int ret = write_count(ch, iov_iter_count(from));
-
-	if (ret <= 0)
-		return ret;
-	w.count = ret;
-	if (!ch->variable)
-		iov_iter_truncate(from, (u64)ret * ch->elem_size);
-	ret = ch->boxed ? send_boxes(&w, from, ch->variable ? &size : NULL, &how) :
-			  send_slots(&w, from, &how);
-	return written(ch, ret, size);
-}
-
-static ssize_t channel_read_iter(struct kiocb *iocb, struct iov_iter *to)
-{
-	struct channel *ch = iocb->ki_filp->private_data;
-	struct how how = { iocb_nonblock(iocb), KTIME_MAX };
+	struct how how = { nonblock, KTIME_MAX };
 	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &recv_ops };
 	int ret = read_count(ch, iov_iter_count(to));
 
@@ -910,6 +899,82 @@ static ssize_t channel_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	w.recv.iter = to;
 	ret = recv_some(&w, &how);
 	return ret < 0 ? ret : (ssize_t)w.recv.bytes;
+}
+
+static ssize_t write_messages(struct channel *ch, struct iov_iter *from, bool nonblock)
+{
+	struct how how = { nonblock, KTIME_MAX };
+	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops };
+	u32 size = iov_iter_count(from);
+	int ret = write_count(ch, iov_iter_count(from));
+
+	if (ret <= 0)
+		return ret;
+	w.count = ret;
+	if (!ch->variable)
+		iov_iter_truncate(from, (u64)ret * ch->elem_size);
+	ret = send_from(&w, from, ch->variable ? &size : NULL, &how);
+	if (ret < 0)
+		return ret;
+	return ch->variable ? size : (ssize_t)ret * ch->elem_size;
+}
+
+/* One message for one slot, which could not be sent at once. */
+static noinline ssize_t write_slot(struct channel *ch, const void *data, bool nonblock)
+{
+	struct how how = { nonblock, KTIME_MAX };
+	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops, .count = 1 };
+	int ret;
+
+	w.send.data = data;
+	ret = send_some(&w, &how);
+	return ret < 0 ? ret : (ssize_t)ch->elem_size;
+}
+
+static ssize_t channel_write(struct file *file, const char __user *buf, size_t size,
+			     loff_t *pos)
+{
+	struct channel *ch = file->private_data;
+	struct iovec iov = { (void __user *)buf, size };
+	struct iov_iter from;
+	u8 copy[CHANFD_SLOT_MAX];
+
+	if (is_slot(ch, size)) {
+		if (copy_from_user(copy, buf, size))
+			return -EFAULT;
+		if (send_at_once(ch, copy))
+			return size;
+		return write_slot(ch, copy, file->f_flags & O_NONBLOCK);
+	}
+	iov_iter_init(&from, ITER_SOURCE, &iov, 1, size);
+	return write_messages(ch, &from, file->f_flags & O_NONBLOCK);
+}
+
+static ssize_t channel_read(struct file *file, char __user *buf, size_t size, loff_t *pos)
+{
+	struct channel *ch = file->private_data;
+	struct iovec iov = { buf, size };
+	struct iov_iter to;
+
+	if (is_slot(ch, size) && recv_at_once(ch, buf))
+		return size;
+	iov_iter_init(&to, ITER_DEST, &iov, 1, size);
+	return read_messages(ch, &to, file->f_flags & O_NONBLOCK);
+}
+
+static bool iocb_nonblock(struct kiocb *iocb)
+{
+	return iocb->ki_flags & IOCB_NOWAIT || iocb->ki_filp->f_flags & O_NONBLOCK;
+}
+
+static ssize_t channel_write_iter(struct kiocb *iocb, struct iov_iter *from)
+{
+	return write_messages(iocb->ki_filp->private_data, from, iocb_nonblock(iocb));
+}
+
+static ssize_t channel_read_iter(struct kiocb *iocb, struct iov_iter *to)
+{
+	return read_messages(iocb->ki_filp->private_data, to, iocb_nonblock(iocb));
 }
 
 /* ioctls */
@@ -970,6 +1035,8 @@ static int channel_send(struct file *file, unsigned int cmd, void __user *arg)
 	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops };
 	struct chanfd_waiter limit;
 	struct chanfd_transfer t;
+	struct iov_iter from;
+	struct iovec iov;
 	struct how how;
 	u32 *sizes;
 	int ret;
@@ -989,8 +1056,9 @@ static int channel_send(struct file *file, unsigned int cmd, void __user *arg)
 		goto out_free;
 	}
 	w.count = t.count;
-	ret = send_user(&w, u64_to_user_ptr(t.buf), t.size,
-			sizes ?: ch->variable ? &t.size : NULL, &how);
+	iov = (struct iovec){ u64_to_user_ptr(t.buf), t.size };
+	iov_iter_init(&from, ITER_SOURCE, &iov, 1, t.size);
+	ret = send_from(&w, &from, sizes ?: ch->variable ? &t.size : NULL, &how);
 	chanfd_limit_put(how.context);
 	if (ret > 0) {
 		/* Sent is sent: a bad pointer takes nothing back. */
@@ -1118,7 +1186,7 @@ static void purge(struct channel *ch)
 	ch->used = 0;
 	spin_unlock(&ch->obj.lock);
 	list_for_each_entry_safe(msg, next, &dropped, node) {
-		chanfd_message_free(msg);
+		kvfree(msg);
 		cond_resched();
 	}
 }
@@ -1238,7 +1306,7 @@ static void channel_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "chanfd-waiting:\t%u senders %u receivers\n", senders, receivers);
 }
 
-static const struct file_operations channel_fops = {
+const struct file_operations chanfd_channel_fops = {
 	CHANFD_HANDLE_FOPS,
 	.read		= channel_read,
 	.write		= channel_write,
@@ -1262,7 +1330,7 @@ const struct chanfd_type chanfd_channel_type = {
 	.number		= CHANFD_TYPE_CHANNEL,
 	.name		= "channel",
 	.file_name	= "[chanfd-channel]",
-	.fops		= &channel_fops,
+	.fops		= &chanfd_channel_fops,
 	.abandoned	= channel_abandoned,
 	.free		= channel_free,
 };
@@ -1270,7 +1338,7 @@ const struct chanfd_type chanfd_channel_type = {
 static struct channel *channel_new(const struct chanfd_channel *c)
 {
 	bool variable = c->flags & CHANFD_VARIABLE;
-	bool boxed = variable || c->elem_size > SLOT_MAX;
+	bool boxed = variable || c->elem_size > CHANFD_SLOT_MAX;
 	size_t bytes = (size_t)c->capacity * c->elem_size;
 	struct channel *ch;
 	int err;

@@ -228,16 +228,10 @@ static const struct chanfd_waiter_ops drained_ops = {
 	.attempt = drained_attempt,
 };
 
-void chanfd_done_case(struct chanfd_waiter *w, struct chanfd_call *call)
+void chanfd_context_case(struct chanfd_waiter *w, bool drained)
 {
-	w->call = call;
-	w->ops = &done_ops;
-}
-
-void chanfd_drained_case(struct chanfd_waiter *w, struct chanfd_call *call)
-{
-	w->call = call;
-	w->ops = &drained_ops;
+	w->ops = drained ? &drained_ops : &done_ops;
+	chanfd_consider(w, w->ops->ready(w));
 }
 
 /* The context behind a file descriptor that may observe it. */
@@ -745,6 +739,9 @@ static long context_ioctl(struct file *file, unsigned int cmd, unsigned long uar
 		return file->f_mode & FMODE_WRITE ? context_cancel(ctx, cmd, arg) : -EPERM;
 	case CHANFD_CMD(CHANFD_IOC_BIND):
 		return file->f_mode & FMODE_WRITE ? context_bind(ctx, cmd, arg) : -EPERM;
+	case CHANFD_CMD(CHANFD_IOC_CONTEXT):
+		/* So whoever was given a context needs no device to derive one. */
+		return chanfd_context_create(cmd, arg);
 	case CHANFD_CMD(CHANFD_IOC_VALUE):
 		return file->f_mode & FMODE_READ ? context_get_value(ctx, cmd, arg) : -EPERM;
 	case CHANFD_CMD(CHANFD_IOC_CONTEXT_INFO):
@@ -783,7 +780,7 @@ static void context_show_fdinfo(struct seq_file *m, struct file *file)
 		   READ_ONCE(ctx->waiters.len) + READ_ONCE(ctx->drainers.len));
 }
 
-static const struct file_operations context_fops = {
+const struct file_operations chanfd_context_fops = {
 	CHANFD_HANDLE_FOPS,
 	.poll		= context_poll,
 	.unlocked_ioctl	= context_ioctl,
@@ -840,7 +837,7 @@ const struct chanfd_type chanfd_context_type = {
 	.number		= CHANFD_TYPE_CONTEXT,
 	.name		= "context",
 	.file_name	= "[chanfd-context]",
-	.fops		= &context_fops,
+	.fops		= &chanfd_context_fops,
 	.abandoned	= context_abandoned,
 	.free		= context_free,
 };

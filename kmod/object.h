@@ -131,6 +131,10 @@ extern const struct chanfd_type chanfd_waitgroup_type;
 extern const struct chanfd_type chanfd_token_type;
 extern const struct chanfd_type chanfd_context_type;
 
+extern const struct file_operations chanfd_channel_fops;
+extern const struct file_operations chanfd_waitgroup_fops;
+extern const struct file_operations chanfd_context_fops;
+
 long chanfd_channel_create(unsigned int cmd, void __user *arg);
 long chanfd_waitgroup_create(unsigned int cmd, void __user *arg);
 long chanfd_context_create(unsigned int cmd, void __user *arg);

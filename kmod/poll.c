@@ -87,12 +87,12 @@ static const struct chanfd_waiter_ops poll_ops = {
 	.attempt = poll_attempt,
 };
 
-void chanfd_poll_case(struct chanfd_waiter *w, struct chanfd_call *call, __poll_t events)
+void chanfd_poll_case(struct chanfd_waiter *w, __poll_t events)
 {
-	w->call = call;
 	w->ops = &poll_ops;
 	w->poll.events = events | EPOLLERR | EPOLLHUP;
-	call->foreign = true;
+	w->call->foreign = true;
+	chanfd_consider(w, poll_ready(w));
 }
 
 void chanfd_poll_leave(struct chanfd_waiter *w)

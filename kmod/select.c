@@ -20,147 +20,6 @@
 /* User's cases are fetched by as many as this. */
 #define FETCH		16
 
-static int set_up_send(struct chanfd_waiter *w, struct chanfd_call *call,
-		       const struct chanfd_case *c)
-{
-	chanfd_send_case(w, call);
-	return chanfd_send_load(w, u64_to_user_ptr(c->buf), c->size);
-}
-
-static void tell_send(struct chanfd_waiter *w, struct chanfd_select *s)
-{
-	s->number = w->number;
-}
-
-static int set_up_recv(struct chanfd_waiter *w, struct chanfd_call *call,
-		       const struct chanfd_case *c)
-{
-	chanfd_recv_case(w, call);
-	return chanfd_recv_into(w, u64_to_user_ptr(c->buf), c->size);
-}
-
-static void tell_recv(struct chanfd_waiter *w, struct chanfd_select *s)
-{
-	s->ok = w->moved;
-	s->size = w->recv.bytes;
-	s->number = w->number;
-}
-
-static int set_up_wait(struct chanfd_waiter *w, struct chanfd_call *call,
-		       const struct chanfd_case *c)
-{
-	chanfd_wait_case(w, call, c->flags & CHANFD_CASE_BROKEN, c->size);
-	return 0;
-}
-
-static void tell_wait(struct chanfd_waiter *w, struct chanfd_select *s)
-{
-	s->size = w->moved;
-	s->status = w->status;
-	s->number = w->number;
-}
-
-static int set_up_done(struct chanfd_waiter *w, struct chanfd_call *call,
-		       const struct chanfd_case *c)
-{
-	chanfd_done_case(w, call);
-	return 0;
-}
-
-static int set_up_drained(struct chanfd_waiter *w, struct chanfd_call *call,
-			  const struct chanfd_case *c)
-{
-	chanfd_drained_case(w, call);
-	return 0;
-}
-
-static void tell_context(struct chanfd_waiter *w, struct chanfd_select *s)
-{
-	s->status = w->status;
-}
-
-static int set_up_poll(struct chanfd_waiter *w, struct chanfd_call *call,
-		       const struct chanfd_case *c)
-{
-	if (c->size > U16_MAX)
-		return -EINVAL;
-	chanfd_poll_case(w, call, demangle_poll(c->size));
-	return 0;
-}
-
-static void tell_poll(struct chanfd_waiter *w, struct chanfd_select *s)
-{
-	s->size = mangle_poll(w->poll.revents);
-}
-
-/**
- * struct operation - an operation that can be a case
- * @type:	of the handle, NULL for any file
- * @mode:	that the handle must have
- * @flags:	that the case may have
- * @buf:	it uses chanfd_case.buf
- * @size:	it uses chanfd_case.size
- * @set_up:	makes a waiter of the case
- * @tell:	fills in the outcome of one without error
- * @tear_down:	undoes @set_up, whether it failed or not; may be NULL
- */
-struct operation {
-	const struct chanfd_type *type;
-	fmode_t mode;
-	u16 flags;
-	bool buf;
-	bool size;
-	int (*set_up)(struct chanfd_waiter *w, struct chanfd_call *call,
-		      const struct chanfd_case *c);
-	void (*tell)(struct chanfd_waiter *w, struct chanfd_select *s);
-	void (*tear_down)(struct chanfd_waiter *w);
-};
-
-static const struct operation operations[] = {
-	[CHANFD_CASE_SEND] = {
-		.type		= &chanfd_channel_type,
-		.mode		= FMODE_WRITE,
-		.buf		= true,
-		.size		= true,
-		.set_up		= set_up_send,
-		.tell		= tell_send,
-		.tear_down	= chanfd_send_unload,
-	},
-	[CHANFD_CASE_RECV] = {
-		.type		= &chanfd_channel_type,
-		.mode		= FMODE_READ,
-		.buf		= true,
-		.size		= true,
-		.set_up		= set_up_recv,
-		.tell		= tell_recv,
-	},
-	[CHANFD_CASE_WAIT] = {
-		.type		= &chanfd_waitgroup_type,
-		.mode		= FMODE_READ,
-		.flags		= CHANFD_CASE_BROKEN,
-		.size		= true,
-		.set_up		= set_up_wait,
-		.tell		= tell_wait,
-	},
-	[CHANFD_CASE_DONE] = {
-		.type		= &chanfd_context_type,
-		.mode		= FMODE_READ,
-		.set_up		= set_up_done,
-		.tell		= tell_context,
-	},
-	[CHANFD_CASE_DRAINED] = {
-		.type		= &chanfd_context_type,
-		.mode		= FMODE_READ,
-		.set_up		= set_up_drained,
-		.tell		= tell_context,
-	},
-	[CHANFD_CASE_POLL] = {
-		.size		= true,
-		.set_up		= set_up_poll,
-		.tell		= tell_poll,
-	},
-};
-
 /* A case without a file is never ready. */
 
 static bool never_ready(struct chanfd_waiter *w)
@@ -178,60 +37,133 @@ static const struct chanfd_waiter_ops never_ops = {
 	.attempt = never_attempt,
 };
 
+/* Opens the case's file; false if the case has none, and is never ready. */
+static bool set_file(struct chanfd_waiter *w, s32 fd, int *err)
+{
+	*err = 0;
+	if (fd < 0) {
+		w->ops = &never_ops;
+		return false;
+	}
+	w->fd = fdget(fd);
+	if (fd_file(w->fd))
+		return true;
+	*err = -EBADF;
+	return false;
+}
+
+/* Opens it as an object of a type, with a right that the case needs. */
+static __always_inline bool set_object(struct chanfd_waiter *w, s32 fd,
+				       const struct file_operations *fops, fmode_t mode,
+				       int *err)
+{
+	struct file *file;
+
+	if (!set_file(w, fd, err))
+		return false;
+	file = fd_file(w->fd);
+	w->obj = file->private_data;
+	if (file->f_op != fops)
+		*err = -EINVAL;
+	else if (!(file->f_mode & mode))
+		*err = -EPERM;
+	return !*err;
+}
+
 static int set_up(struct chanfd_waiter *w, struct chanfd_call *call,
 		  const struct chanfd_case *c)
 {
-	const struct operation *op;
-	struct file *file;
+	int err = -EINVAL;
 
-	if (c->reserved || !c->op || c->op >= ARRAY_SIZE(operations))
-		return -EINVAL;
-	op = &operations[c->op];
-	if (c->flags & ~op->flags || (c->buf && !op->buf) || (c->size && !op->size))
-		return -EINVAL;
-	w->ops = &never_ops;
-	if (c->fd < 0)
-		return 0;
-	w->fd = fdget(c->fd);
-	file = fd_file(w->fd);
-	if (!file)
-		return -EBADF;
-	if (op->type) {
-		if (file->f_op != op->type->fops)
-			return -EINVAL;
-		if (!(file->f_mode & op->mode))
-			return -EPERM;
-		w->obj = file->private_data;
-	}
+	w->call = call;
+	w->count = 1;
 	w->op = c->op;
-	return op->set_up(w, call, c);
+	if (c->reserved || (c->flags && c->op != CHANFD_CASE_WAIT))
+		return -EINVAL;
+
+	switch (c->op) {
+	case CHANFD_CASE_RECV:
+		if (set_object(w, c->fd, &chanfd_channel_fops, FMODE_READ, &err))
+			err = chanfd_recv_case(w, u64_to_user_ptr(c->buf), c->size);
+		break;
+	case CHANFD_CASE_SEND:
+		if (set_object(w, c->fd, &chanfd_channel_fops, FMODE_WRITE, &err))
+			err = chanfd_send_case(w, u64_to_user_ptr(c->buf), c->size);
+		break;
+	case CHANFD_CASE_WAIT:
+		if (c->flags & ~CHANFD_CASE_BROKEN || c->buf)
+			break;
+		if (set_object(w, c->fd, &chanfd_waitgroup_fops, FMODE_READ, &err))
+			chanfd_wait_case(w, c->flags & CHANFD_CASE_BROKEN, c->size);
+		break;
+	case CHANFD_CASE_DONE:
+	case CHANFD_CASE_DRAINED:
+		if (c->buf || c->size)
+			break;
+		if (set_object(w, c->fd, &chanfd_context_fops, FMODE_READ, &err))
+			chanfd_context_case(w, c->op == CHANFD_CASE_DRAINED);
+		break;
+	case CHANFD_CASE_POLL:
+		if (c->buf || c->size > U16_MAX)
+			break;
+		if (set_file(w, c->fd, &err))
+			chanfd_poll_case(w, demangle_poll(c->size));
+		break;
+	}
+	return err;
 }
 
+/* Undoes set_up(), whether it failed or not. */
 static void tear_down(struct chanfd_waiter *w)
 {
-	if (!fd_file(w->fd))
-		return;
-	if (w->op && operations[w->op].tear_down)
-		operations[w->op].tear_down(w);
-	fdput(w->fd);
+	if (w->op == CHANFD_CASE_SEND && w->ops && w->ops != &never_ops)
+		chanfd_send_unload(w);
+	if (fd_file(w->fd))
+		fdput(w->fd);
 }
 
-static int set_up_all(struct chanfd_call *call, const struct chanfd_case __user *cases)
+/* Counts in @made how many must be torn down. */
+static int set_up_all(struct chanfd_call *call, const struct chanfd_case __user *cases,
+		      u32 *made)
 {
 	struct chanfd_case fetched[FETCH];
+	struct chanfd_waiter *w = call->waiters;
 	u32 i, n;
 	int err = 0;
 
-	for (i = 0; i < call->nr && !err; i++) {
-		if (!(i % FETCH)) {
-			cond_resched();
-			n = min_t(u32, call->nr - i, FETCH);
-			if (copy_from_user(fetched, cases + i, n * sizeof(*cases)))
-				return -EFAULT;
-		}
-		err = set_up(&call->waiters[i], call, &fetched[i % FETCH]);
+	for (*made = 0; *made < call->nr && !err; *made += i) {
+		n = min_t(u32, call->nr - *made, FETCH);
+		if (copy_from_user(fetched, cases + *made, n * sizeof(*cases)))
+			return -EFAULT;
+		for (i = 0; i < n && !err; i++)
+			err = set_up(w++, call, &fetched[i]);
+		cond_resched();
 	}
 	return err;
+}
+
+static void tell(const struct chanfd_waiter *w, int error, struct chanfd_select *s)
+{
+	s->error = -error;
+	s->ok = 0;
+	s->size = 0;
+	s->status = w->status;
+	s->number = 0;
+	if (error && w->op != CHANFD_CASE_WAIT)
+		return;
+	switch (w->op) {
+	case CHANFD_CASE_RECV:
+		s->ok = w->moved;
+		s->size = w->recv.bytes;
+		break;
+	case CHANFD_CASE_WAIT:
+		s->size = w->moved;
+		break;
+	case CHANFD_CASE_POLL:
+		s->size = mangle_poll(w->poll.revents);
+		break;
+	}
+	s->number = w->number;
 }
 
 static int run(struct chanfd_call *call, struct chanfd_select *s)
@@ -241,27 +173,21 @@ static int run(struct chanfd_call *call, struct chanfd_select *s)
 
 	if (IS_ERR(w))
 		return PTR_ERR(w);
-	err = chanfd_recv_finish(w);
+	err = w->op == CHANFD_CASE_RECV ? chanfd_recv_finish(w) : w->error;
 	if (err == -EFAULT)
 		return err;	/* the message is the channel's again: nothing was done */
 	s->index = w - call->waiters;
-	s->error = -err;
-	s->ok = 0;
-	s->size = 0;
-	s->status = 0;
-	s->number = 0;
-	if (!err || w->op == CHANFD_CASE_WAIT)
-		operations[w->op].tell(w, s);
+	tell(w, err, s);
 	return 0;
 }
 
 long chanfd_select_ioctl(unsigned int cmd, void __user *arg)
 {
-	struct chanfd_waiter some[CASES_ON_STACK];
-	struct chanfd_call call = { .waiters = some };
-	struct chanfd_waiter limit;
+	struct chanfd_waiter some[CASES_ON_STACK], limit;
+	u8 slot[CHANFD_SLOT_MAX];
+	struct chanfd_call call = { .waiters = some, .slot = slot };
 	struct chanfd_select s;
-	u32 i;
+	u32 made;
 	int err;
 
 	err = CHANFD_GET_ARG(&s, number, cmd, arg);
@@ -286,20 +212,20 @@ long chanfd_select_ioctl(unsigned int cmd, void __user *arg)
 	call.ordered = s.flags & CHANFD_ORDERED;
 	call.deadline = chanfd_deadline(s.deadline);
 
+	err = set_up_all(&call, u64_to_user_ptr(s.cases), &made);
+	if (err)
+		goto out_tear_down;
 	call.context = chanfd_limit_get(&limit, s.context);
-	if (IS_ERR(call.context)) {
-		err = PTR_ERR(call.context);
-		goto out_free;
-	}
-	err = set_up_all(&call, u64_to_user_ptr(s.cases));
-	if (!err)
-		err = run(&call, &s);
-	for (i = 0; i < call.nr; i++)
-		tear_down(&call.waiters[i]);
+	err = PTR_ERR_OR_ZERO(call.context);
+	if (err)
+		goto out_tear_down;
+	err = run(&call, &s);
 	chanfd_limit_put(call.context);
 	if (!err)
 		CHANFD_PUT_ARG(&s, cmd, arg);
-out_free:
+out_tear_down:
+	while (made--)
+		tear_down(&call.waiters[made]);
 	if (call.waiters != some)
 		kvfree(call.waiters);
 	return err;

@@ -52,11 +52,9 @@
  */
 
 #include <linux/list.h>
-#include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 
 #include "compat.h"
 #include "wait.h"
@@ -64,26 +62,11 @@
 /* Hints are taken this often before the call parks and need not trust them. */
 #define CHOICES		3
 
-/* Calls that are claimed under one hold of an object's lock. */
-#define RELEASE_CHUNK	64
+/* Calls, and cases, that are gone through before somebody else gets a turn. */
+#define CHUNK		64
 
 /* call->fired of a call that gave up. */
 static struct chanfd_waiter withdrawn;
-
-struct chanfd_message *chanfd_message_new(size_t size)
-{
-	struct chanfd_message *msg;
-
-	msg = kvmalloc(struct_size(msg, data, size), GFP_KERNEL_ACCOUNT);
-	if (msg)
-		msg->size = size;
-	return msg;
-}
-
-void chanfd_message_free(struct chanfd_message *msg)
-{
-	kvfree(msg);
-}
 
 /* A deadline as users give it; past ones stay past. */
 ktime_t chanfd_deadline(u64 deadline)
@@ -222,21 +205,10 @@ void chanfd_claim_end(struct chanfd_waiter *peer, struct chanfd_waiter *w,
 	list_add_tail(&peer->node, claimed);
 }
 
-/* Waits at the end of @q. Context: the object's lock held. */
-void chanfd_park(struct chanfd_queue *q, struct chanfd_waiter *w)
-{
-	list_add_tail(&w->node, &q->list);
-	q->len++;
-	w->queue = q;
-}
-
-/* Wakes the calls on @claimed. Context: no object's lock held. */
-void chanfd_wake(struct list_head *claimed)
+void chanfd_wake_claimed(struct list_head *claimed)
 {
 	struct chanfd_waiter *w, *next;
 
-	if (list_empty(claimed))
-		return;
 	rcu_read_lock();
 	list_for_each_entry_safe(w, next, claimed, node) {
 		struct task_struct *task = w->call->task;
@@ -265,7 +237,7 @@ void chanfd_release_all(struct chanfd_object *obj, struct list_head *list,
 
 	do {
 		LIST_HEAD(claimed);
-		int n = RELEASE_CHUNK;
+		int n = CHUNK;
 
 		spin_lock(&obj->lock);
 		while (n-- && !list_empty(list)) {
@@ -286,24 +258,6 @@ void chanfd_release_all(struct chanfd_object *obj, struct list_head *list,
 		chanfd_wake(&claimed);
 		cond_resched();
 	} while (more);
-}
-
-/* The case to try: any of those that look ready, with the same chance. */
-static struct chanfd_waiter *choose(struct chanfd_call *call)
-{
-	struct chanfd_waiter *w, *choice = NULL;
-	u32 ready = 0;
-
-	for (w = call->waiters; w < call->waiters + call->nr; w++) {
-		if (!w->ops->ready(w))
-			continue;
-		if (call->ordered)
-			return w;
-		/* The nth replaces the choice with a chance of 1/n. */
-		if (!ready++ || !get_random_u32_below(ready))
-			choice = w;
-	}
-	return choice;
 }
 
 /**
@@ -328,23 +282,28 @@ int chanfd_attempt(struct chanfd_waiter *w)
 	return err;
 }
 
-/* 1: the call is private. */
-static int try_all(struct chanfd_call *call)
+static void choose_again(struct chanfd_call *call)
 {
 	struct chanfd_waiter *w;
-	int err = 0, i;
 
-	if (call->nr == 1)
-		return chanfd_attempt(call->waiters);
-	for (i = 0; i < CHOICES; i++) {
-		w = choose(call);
-		if (!w)
-			break;
-		err = chanfd_attempt(w);
+	call->ready = 0;
+	call->choice = NULL;
+	for (w = call->waiters; w < call->waiters + call->nr; w++)
+		chanfd_consider(w, w->ops->ready(w));
+}
+
+/* 1: the call is private. */
+static int try_choices(struct chanfd_call *call)
+{
+	int err, i;
+
+	for (i = 0; i < CHOICES && call->choice; i++) {
+		err = chanfd_attempt(call->choice);
 		if (err || call->fired)
-			break;
+			return err;
+		choose_again(call);
 	}
-	return err;
+	return 0;
 }
 
 static bool call_done(struct chanfd_call *call)
@@ -353,36 +312,31 @@ static bool call_done(struct chanfd_call *call)
 	return smp_load_acquire(&call->done);
 }
 
-/* The cases from @start on and around; where a random one is to win, a case that
- * becomes ready meanwhile is not preferred for its place.
- */
-static struct chanfd_waiter *nth(struct chanfd_call *call, u32 start, u32 n)
+/* The case after @w, and around. */
+static struct chanfd_waiter *after(struct chanfd_call *call, struct chanfd_waiter *w)
 {
-	n += start;
-	return &call->waiters[n < call->nr ? n : n - call->nr];
+	return w == call->last ? call->waiters : w + 1;
 }
 
-/* 2. Counts in @visited how many may be on a queue. */
-static int park_all(struct chanfd_call *call, u32 start, u32 *visited)
+/* 2. Counts in @visited the cases from @w on that may be on a queue. */
+static int park_all(struct chanfd_call *call, struct chanfd_waiter *w, u32 *visited)
 {
 	int err = 0;
 
 	spin_lock_init(&call->lock);
 	call->task = current;
 	call->parked = true;
+	call->last = call->waiters + call->nr - 1;
 	if (call->context) {
 		call->context->call = call;
 		call->context->ops->attempt(call->context, true);
 	}
-	for (*visited = 0; *visited < call->nr; cond_resched()) {
-		struct chanfd_waiter *w;
-
+	for (*visited = 0; *visited < call->nr && !err; w = after(call, w)) {
 		if (READ_ONCE(call->fired))
 			break;
-		w = nth(call, start, (*visited)++);
 		err = w->ops->attempt(w, true);
-		if (err)
-			break;
+		if (!(++*visited % CHUNK))
+			cond_resched();
 	}
 	return err;
 }
@@ -469,26 +423,19 @@ static void leave(struct chanfd_waiter *w)
 }
 
 /* 3: the second half. */
-static void leave_all(struct chanfd_call *call, u32 start, u32 visited)
+static void leave_all(struct chanfd_call *call, struct chanfd_waiter *w, u32 visited)
 {
-	u32 i;
-
-	if (call->context && call->context != call->fired)
+	if (call->context)
 		leave(call->context);
-	for (i = 0; i < visited; i++) {
-		struct chanfd_waiter *w = nth(call, start, i);
-
-		if (w != call->fired || !w->obj)
-			leave(w);
-		cond_resched();
-	}
+	for (; visited; visited--, w = after(call, w))
+		leave(w);
 }
 
 /**
  * chanfd_call_wait() - wait until one case is done: 2 and 3
  * @call: with its waiters filled in; none of them could go ahead just now
  *
- * A message that came while the call was parked is in call->msg.
+ * A message that came while the call was parked is in call->msg or call->slot.
  *
  * Context: Process context, no locks held. May sleep.
  * Return: 0, and call->fired is the case that was done, its outcome filled in; or
@@ -497,28 +444,24 @@ static void leave_all(struct chanfd_call *call, u32 start, u32 visited)
  */
 int chanfd_call_wait(struct chanfd_call *call)
 {
-	u32 start = 0, visited;
+	struct chanfd_waiter *first = call->waiters;
+	u32 visited;
 	int err;
 
 	if (call->nonblock && call->nr <= 1)
 		return -EAGAIN;
 
-	if (call->empty_size) {
-		call->empty = chanfd_message_new(call->empty_size);
-		if (!call->empty)
-			return -ENOMEM;
-	}
+	/* A case that becomes ready meanwhile is not to be preferred for its place. */
 	if (call->nr > 1 && !call->ordered)
-		start = get_random_u32_below(call->nr);
-	err = park_all(call, start, &visited);
+		first += get_random_u32_below(call->nr);
+	err = park_all(call, first, &visited);
 	if (!err && !READ_ONCE(call->fired))
 		err = call->nonblock ? -EAGAIN : sleep_until_fired(call);
 	if (!err || !withdraw(call)) {
 		err = 0;
 		wait_until_done(call);
 	}
-	leave_all(call, start, visited);
-	chanfd_message_free(call->empty);
+	leave_all(call, first, visited);
 	if (!err && call->fired == call->context)
 		err = call->context->error;
 	return err;
@@ -526,14 +469,14 @@ int chanfd_call_wait(struct chanfd_call *call)
 
 /**
  * chanfd_call_run() - do exactly one case, waiting for it if need be
- * @call: with its waiters filled in
+ * @call: with its waiters filled in, and considered
  *
  * Return: the case that was done, or an ERR_PTR(): %-EFAULT, or what
  * chanfd_call_wait() returns.
  */
 struct chanfd_waiter *chanfd_call_run(struct chanfd_call *call)
 {
-	int err = try_all(call);
+	int err = try_choices(call);
 
 	if (!err && !call->fired)
 		err = chanfd_call_wait(call);

@@ -7,9 +7,11 @@
 
 #include <linux/ktime.h>
 #include <linux/list.h>
+#include <linux/random.h>
 #include <linux/spinlock.h>
 #include <linux/uio.h>
 
+#include "compat.h"
 #include "object.h"
 
 struct chanfd_call;
@@ -23,8 +25,8 @@ struct chanfd_message {
 	u8 data[];
 };
 
-struct chanfd_message *chanfd_message_new(size_t size);
-void chanfd_message_free(struct chanfd_message *msg);
+/* The largest message that has a slot in a ring, and copies on stacks. */
+#define CHANFD_SLOT_MAX	256
 
 /**
  * struct chanfd_queue - waiters at one object, first come first
@@ -73,14 +75,14 @@ struct chanfd_waiter {
 	struct chanfd_call *call;
 	const struct chanfd_waiter_ops *ops;
 	struct chanfd_object *obj;
-	bool committed;
+	struct fd fd;		/* a select's: holds @obj or the foreign file */
+	u64 number;
 	int error;
 	int status;
 	u32 moved;
-	u32 count;
-	u64 number;
-	struct fd fd;		/* a select's: holds @obj or the foreign file */
-	u16 op;			/* a select's: CHANFD_CASE_* */
+	u16 count;
+	u8 op;			/* a select's: CHANFD_CASE_* */
+	bool committed;
 	union {
 		struct {	/* a sender; under the lock of @obj while parked */
 			const void *data;	/* next message, if they fit a ring's slot */
@@ -114,13 +116,17 @@ struct chanfd_waiter {
  * @nonblock:	answer %-EAGAIN rather than sleep
  * @ordered:	the first ready case wins, not a random one
  * @foreign:	some case is a foreign file
+ * @ready:	cases that looked ready
+ * @choice:	the one of them to try
  * @deadline:	CLOCK_MONOTONIC of the host, KTIME_MAX for none
- * @empty_size:	room that @empty must have, 0: none is needed
- * @empty:	message for a sender to fill once this call is parked
- * @msg:	message that was received while the call was parked
+ * @slot:	room for CHANFD_SLOT_MAX bytes: where a message is received that came
+ *		from a ring's slot while the call was parked
+ * @filled:	it was
+ * @msg:	or the box that was received then
  * @lock:	protects @fired once @parked. Innermost of chanfd's locks; two are
  *		taken in the order of their addresses.
  * @fired:	the case that goes ahead; set once
+ * @last:	of @waiters
  * @parked:	others may see this call; the caller's own
  * @done:	whoever set @fired has let go of the call (CALL_DONE in wait.c)
  * @poked:	a foreign file may be ready
@@ -133,13 +139,16 @@ struct chanfd_call {
 	bool nonblock;
 	bool ordered;
 	bool foreign;
+	u32 ready;
+	struct chanfd_waiter *choice;
 	ktime_t deadline;
-	u32 empty_size;
-	struct chanfd_message *empty;
+	void *slot;
+	bool filled;
 	struct chanfd_message *msg;
 
 	spinlock_t lock;		/* @fired */
 	struct chanfd_waiter *fired;
+	struct chanfd_waiter *last;
 	bool parked;
 	bool done;
 	bool poked;
@@ -156,13 +165,24 @@ struct chanfd_waiter *chanfd_claim_first(struct chanfd_queue *q, struct chanfd_w
 void chanfd_claim_end(struct chanfd_waiter *peer, struct chanfd_waiter *w,
 		      struct list_head *claimed);
 void chanfd_claim_abort(struct chanfd_waiter *peer, struct chanfd_waiter *w);
-void chanfd_park(struct chanfd_queue *q, struct chanfd_waiter *w);
 
 /* Afterwards, without it. */
-void chanfd_wake(struct list_head *claimed);
+void chanfd_wake_claimed(struct list_head *claimed);
 void chanfd_release_all(struct chanfd_object *obj, struct list_head *list,
 			void (*outcome)(struct chanfd_waiter *w, const void *arg),
 			const void *arg);
+
+/* Lets a case be chosen that looks ready: all that do have the same chance. */
+static inline void chanfd_consider(struct chanfd_waiter *w, bool ready)
+{
+	struct chanfd_call *call = w->call;
+
+	if (!ready)
+		return;
+	/* The nth replaces the choice with a chance of 1/n. */
+	if (!call->ready++ || (!call->ordered && !get_random_u32_below(call->ready)))
+		call->choice = w;
+}
 
 /**
  * chanfd_commit() - let @w go ahead without a partner
@@ -177,6 +197,21 @@ static inline bool chanfd_commit(struct chanfd_waiter *w)
 		return chanfd_commit_call(w);
 	w->committed = true;
 	return true;
+}
+
+/* Waits at the end of @q. Context: the object's lock held. */
+static inline void chanfd_park(struct chanfd_queue *q, struct chanfd_waiter *w)
+{
+	list_add_tail(&w->node, &q->list);
+	q->len++;
+	w->queue = q;
+}
+
+/* Wakes the calls on @claimed. Context: no object's lock held. */
+static inline void chanfd_wake(struct list_head *claimed)
+{
+	if (!list_empty(claimed))
+		chanfd_wake_claimed(claimed);
 }
 
 static inline void chanfd_queue_init(struct chanfd_queue *q)
@@ -196,18 +231,16 @@ static inline void chanfd_wake_pollers(wait_queue_head_t *head, int nr, __poll_t
 
 ktime_t chanfd_deadline(u64 deadline);
 
-/* Cases, by what they wait for; @w->obj is set, the rest of @w is zero. */
-void chanfd_send_case(struct chanfd_waiter *w, struct chanfd_call *call);
-int chanfd_send_load(struct chanfd_waiter *w, const void __user *buf, u32 size);
+/* Cases of a select, by what they wait for; what is common to all is set, the rest of
+ * @w is zero. The case is considered for the first choice.
+ */
+int chanfd_send_case(struct chanfd_waiter *w, const void __user *buf, u32 size);
 void chanfd_send_unload(struct chanfd_waiter *w);
-void chanfd_recv_case(struct chanfd_waiter *w, struct chanfd_call *call);
-int chanfd_recv_into(struct chanfd_waiter *w, void __user *buf, u32 room);
+int chanfd_recv_case(struct chanfd_waiter *w, void __user *buf, u32 room);
 int chanfd_recv_finish(struct chanfd_waiter *w);
-void chanfd_wait_case(struct chanfd_waiter *w, struct chanfd_call *call,
-		      bool or_broken, u32 known);
-void chanfd_done_case(struct chanfd_waiter *w, struct chanfd_call *call);
-void chanfd_drained_case(struct chanfd_waiter *w, struct chanfd_call *call);
-void chanfd_poll_case(struct chanfd_waiter *w, struct chanfd_call *call, __poll_t events);
+void chanfd_wait_case(struct chanfd_waiter *w, bool or_broken, u32 known);
+void chanfd_context_case(struct chanfd_waiter *w, bool drained);
+void chanfd_poll_case(struct chanfd_waiter *w, __poll_t events);
 void chanfd_poll_leave(struct chanfd_waiter *w);
 
 /* A context that limits a call: one more case, which holds its file. */

@@ -176,13 +176,12 @@ static const struct chanfd_waiter_ops wait_ops = {
 	.attempt = wait_attempt,
 };
 
-void chanfd_wait_case(struct chanfd_waiter *w, struct chanfd_call *call,
-		      bool or_broken, u32 known)
+void chanfd_wait_case(struct chanfd_waiter *w, bool or_broken, u32 known)
 {
-	w->call = call;
 	w->ops = &wait_ops;
 	w->wait.or_broken = or_broken;
 	w->wait.known = known;
+	chanfd_consider(w, wait_ready(w));
 }
 
 static bool is_errno(s32 error)
@@ -440,7 +439,7 @@ static void waitgroup_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "chanfd-waiting:\t%u\n", waiters);
 }
 
-static const struct file_operations waitgroup_fops = {
+const struct file_operations chanfd_waitgroup_fops = {
 	CHANFD_HANDLE_FOPS,
 	.poll		= waitgroup_poll,
 	.unlocked_ioctl	= waitgroup_ioctl,
@@ -471,7 +470,7 @@ const struct chanfd_type chanfd_waitgroup_type = {
 	.number		= CHANFD_TYPE_WAITGROUP,
 	.name		= "waitgroup",
 	.file_name	= "[chanfd-waitgroup]",
-	.fops		= &waitgroup_fops,
+	.fops		= &chanfd_waitgroup_fops,
 	.abandoned	= waitgroup_abandoned,
 	.free		= waitgroup_free,
 };

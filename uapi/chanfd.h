@@ -116,7 +116,8 @@ struct chanfd_waitgroup {
 };
 
 /**
- * struct chanfd_context - make or derive a context (CHANFD_IOC_CONTEXT on /dev/chanfd)
+ * struct chanfd_context - make or derive a context (CHANFD_IOC_CONTEXT on /dev/chanfd
+ *	or on a context's handle)
  * @flags:	CHANFD_PAIR or CHANFD_OBSERVE, CHANFD_INHERIT, CHANFD_KEEP,
  *		CHANFD_WITHOUT_CANCEL
  * @parent:	handle (CHANFD_READ) of the context to derive from; -1 for a root
@@ -448,7 +449,7 @@ struct chanfd_context_info {
 #define CHANFD_IOC_DONE		_IOW(CHANFD_IOC_MAGIC, 0x32, struct chanfd_done)
 #define CHANFD_IOC_WAITGROUP_INFO _IOR(CHANFD_IOC_MAGIC, 0x33, struct chanfd_waitgroup_info)
 
-/* On a context. */
+/* On a context, like CHANFD_IOC_CONTEXT. */
 #define CHANFD_IOC_CANCEL	_IOW(CHANFD_IOC_MAGIC, 0x40, struct chanfd_cancel)
 #define CHANFD_IOC_BIND		_IOW(CHANFD_IOC_MAGIC, 0x41, struct chanfd_bind)
 #define CHANFD_IOC_VALUE	_IOWR(CHANFD_IOC_MAGIC, 0x42, struct chanfd_value)
