@@ -777,6 +777,59 @@ TEST_F(context, simultaneous_cancels)
 	}
 }
 
+/* Whoever cancels, first or not: when the call returns all are done. */
+#define BROOD	400
+
+struct brood {
+	int root;
+	int child[BROOD];
+};
+
+static long run_cancel_and_count(struct party *me)
+{
+	struct brood *b = me->arg;
+	long live = 0;
+	int i;
+
+	/* Some come as soon as they see that another has begun. */
+	while (me->value && !chanfd_context_err(b->root))
+		;
+	if (chanfd_cancel(b->root, 0, NULL))
+		return -1;
+	/* The one that is ended last is looked at first. */
+	for (i = 0; i < BROOD; i++)
+		live += !chanfd_context_err(b->child[i]);
+	for (i = BROOD; i--;)
+		live += !chanfd_context_err(b->child[i]);
+	return live;
+}
+
+TEST_F(context, every_cancel_is_complete)
+{
+	struct brood *b = shared(sizeof(*b));
+	struct party *p[2];
+	int round, i;
+
+	for (round = 0; round < 15; round++) {
+		b->root = chanfd_context(-1);
+		for (i = 0; i < BROOD; i++) {
+			b->child[i] = chanfd_context(b->root);
+			ASSERT_LE(0, b->child[i]);
+		}
+		for (i = 1; i >= 0; i--) {
+			p[i] = party_new(variant->process, run_cancel_and_count, -1);
+			p[i]->arg = b;
+			p[i]->value = i;
+			party_start(p[i]);
+		}
+		for (i = 0; i < 2; i++)
+			EXPECT_EQ(0, party_join(p[i]));
+		for (i = 0; i < BROOD; i++)
+			close(b->child[i]);
+		close(b->root);
+	}
+}
+
 TEST_F(context, many_waiters)
 {
 	int i, n = variant->process ? 100 : 1000, bad = 0;

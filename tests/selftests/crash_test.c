@@ -908,16 +908,23 @@ TEST_F(victim, recv_into_truncated)
 	EXPECT_EQ(9, value);
 }
 
-/* It is the first again, before what was sent after it. */
-TEST(returned_to_the_front)
+/*
+ * It is the first again, before what was sent after it. With one processor for
+ * both, and the test before the receiver, that is there when it comes back.
+ */
+static void return_to_front(struct __test_metadata *_metadata, int ch)
 {
-	int ch = chanfd_channel(8, 2, 0, "");
+	struct sched_param first = { .sched_priority = 1 }, normal = { 0 };
 	struct party *receiver;
 	uint64_t value, i;
+	cpu_set_t one;
 	int round;
 	void *buf;
 
 	ASSERT_LE(0, ch);
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
 	for (round = 0; round < 20; round++) {
 		receiver = party_new(false, run_recv_into, ch);
 		buf = shared(getpagesize());
@@ -925,15 +932,28 @@ TEST(returned_to_the_front)
 		party_start(receiver);
 		ASSERT_TRUE(receivers_wait(ch, 1));
 		ASSERT_EQ(0, munmap(buf, getpagesize()));
-		for (i = 1; i <= 2; i++)
+		if (sched_setscheduler(0, SCHED_FIFO, &first))
+			TH_LOG("no priority: %s", strerror(errno));
+		for (i = 1; i <= 3; i++)
 			ASSERT_EQ(0, chanfd_put(ch, i, NULL));
+		ASSERT_EQ(0, sched_setscheduler(0, SCHED_OTHER, &normal));
 		EXPECT_EQ(EFAULT, errno_of(party_join(receiver)));
-		EXPECT_EQ(2, info_of(ch).len);
-		for (i = 1; i <= 2; i++) {
+		EXPECT_EQ(3, info_of(ch).len);
+		for (i = 1; i <= 3; i++) {
 			EXPECT_EQ(1, chanfd_get(ch, &value, NULL));
 			EXPECT_EQ(i, value);
 		}
 	}
+}
+
+TEST(returned_to_the_front)
+{
+	return_to_front(_metadata, chanfd_channel(8, 3, 0, "slots"));
+}
+
+TEST(returned_to_the_front_of_boxes)
+{
+	return_to_front(_metadata, chanfd_channel(8, 3, CHANFD_VARIABLE, "boxes"));
 }
 
 /* Another receiver is waiting: it gets what the first could not take. */

@@ -581,6 +581,25 @@ TEST_F(group, token_is_done_once)
 	EXPECT_EQ(0, wg_info(self->wg).tokens);
 }
 
+/* Who ends a round by counting has counted for its tokens, too. */
+TEST(token_of_an_ended_round)
+{
+	int wg = chanfd_waitgroup(0, "");
+	int token[2];
+
+	token[0] = chanfd_wg_token(wg, 0);
+	token[1] = chanfd_wg_token(wg, 0);
+	ASSERT_LE(0, token[1]);
+	ASSERT_EQ(0, chanfd_wg_add(wg, -2));
+	EXPECT_EQ(0, wg_info(wg).tokens);
+	ASSERT_EQ(0, chanfd_wg_add(wg, 2));
+	EXPECT_EQ(ERANGE, errno_of(chanfd_token_done(token[0], 0)));
+	close(token[0]);
+	close(token[1]);
+	EXPECT_EQ(2, wg_info(wg).count);
+	EXPECT_EQ(0, wg_info(wg).broken);
+}
+
 /* A copy of a token, dup'ed or inherited, is the token. */
 TEST_F(group, token_breaks_with_its_last_copy)
 {
