@@ -735,7 +735,7 @@ static int send_some(struct chanfd_waiter *w, const struct how *how)
 
 static noinline int wait_to_receive(struct chanfd_waiter *w, const struct how *how)
 {
-	u8 slot[CHANFD_SLOT_MAX];
+	u8 slot[CHANFD_SLOT_MAX] __uninitialized;
 	struct chanfd_call call = {
 		.waiters = w,
 		.nr = 1,
@@ -788,7 +788,7 @@ static int send_boxes(struct chanfd_waiter *w, struct iov_iter *from, const u32 
 static int send_slots(struct chanfd_waiter *w, struct iov_iter *from, const struct how *how)
 {
 	size_t size = iov_iter_count(from);
-	u8 small[CHANFD_SLOT_MAX], *copy = small;
+	u8 small[CHANFD_SLOT_MAX] __uninitialized, *copy = small;
 	int ret = -EFAULT;
 
 	if (size > sizeof(small)) {
@@ -937,7 +937,7 @@ static ssize_t channel_write(struct file *file, const char __user *buf, size_t s
 	struct channel *ch = file->private_data;
 	struct iovec iov = { (void __user *)buf, size };
 	struct iov_iter from;
-	u8 copy[CHANFD_SLOT_MAX];
+	u8 copy[CHANFD_SLOT_MAX] __uninitialized;
 
 	if (is_slot(ch, size)) {
 		if (copy_from_user(copy, buf, size))
@@ -1033,7 +1033,7 @@ static int channel_send(struct file *file, unsigned int cmd, void __user *arg)
 {
 	struct channel *ch = file->private_data;
 	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops };
-	struct chanfd_waiter limit;
+	struct chanfd_waiter limit __uninitialized;
 	struct chanfd_transfer t;
 	struct iov_iter from;
 	struct iovec iov;
@@ -1074,7 +1074,7 @@ static int channel_recv(struct file *file, unsigned int cmd, void __user *arg)
 {
 	struct channel *ch = file->private_data;
 	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &recv_ops };
-	struct chanfd_waiter limit;
+	struct chanfd_waiter limit __uninitialized;
 	struct chanfd_transfer t;
 	struct how how;
 	u32 *sizes;

@@ -126,7 +126,7 @@ static void tear_down(struct chanfd_waiter *w)
 static int set_up_all(struct chanfd_call *call, const struct chanfd_case __user *cases,
 		      u32 *made)
 {
-	struct chanfd_case fetched[FETCH];
+	struct chanfd_case fetched[FETCH] __uninitialized;
 	struct chanfd_waiter *w = call->waiters;
 	u32 i, n;
 	int err = 0;
@@ -183,9 +183,11 @@ static int run(struct chanfd_call *call, struct chanfd_select *s)
 
 long chanfd_select_ioctl(unsigned int cmd, void __user *arg)
 {
-	struct chanfd_waiter some[CASES_ON_STACK], limit;
-	u8 slot[CHANFD_SLOT_MAX];
+	struct chanfd_waiter some[CASES_ON_STACK] __uninitialized;
+	struct chanfd_waiter limit __uninitialized;
+	u8 slot[CHANFD_SLOT_MAX] __uninitialized;
 	struct chanfd_call call = { .waiters = some, .slot = slot };
+	struct chanfd_waiter *w;
 	struct chanfd_select s;
 	u32 made;
 	int err;
@@ -224,8 +226,8 @@ long chanfd_select_ioctl(unsigned int cmd, void __user *arg)
 	if (!err)
 		CHANFD_PUT_ARG(&s, cmd, arg);
 out_tear_down:
-	while (made--)
-		tear_down(&call.waiters[made]);
+	for (w = call.waiters; made--; w++)
+		tear_down(w);
 	if (call.waiters != some)
 		kvfree(call.waiters);
 	return err;

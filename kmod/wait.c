@@ -321,6 +321,7 @@ static struct chanfd_waiter *after(struct chanfd_call *call, struct chanfd_waite
 /* 2. Counts in @visited the cases from @w on that may be on a queue. */
 static int park_all(struct chanfd_call *call, struct chanfd_waiter *w, u32 *visited)
 {
+	u32 n = 0;
 	int err = 0;
 
 	spin_lock_init(&call->lock);
@@ -331,13 +332,12 @@ static int park_all(struct chanfd_call *call, struct chanfd_waiter *w, u32 *visi
 		call->context->call = call;
 		call->context->ops->attempt(call->context, true);
 	}
-	for (*visited = 0; *visited < call->nr && !err; w = after(call, w)) {
-		if (READ_ONCE(call->fired))
-			break;
+	for (; n < call->nr && !err && !READ_ONCE(call->fired); w = after(call, w)) {
 		err = w->ops->attempt(w, true);
-		if (!(++*visited % CHUNK))
+		if (!(++n % CHUNK))
 			cond_resched();
 	}
+	*visited = n;
 	return err;
 }
 
