@@ -323,7 +323,7 @@ static bool recv_ready(struct chanfd_waiter *w)
 	struct channel *ch = to_channel(w->obj);
 
 	/* A hint, likewise: an end with messages left is looked at under the lock (C20). */
-	return data_race(length(ch) || ch->senders.len || at_end(ch));
+	return data_race(ch->used | ch->nr_boxes | ch->senders.len || at_end(ch));
 }
 
 /* Copies the next message out, without consuming it. */

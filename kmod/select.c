@@ -18,7 +18,7 @@
 #define CASES_ON_STACK	4
 
 /* User's cases are fetched by as many as this. */
-#define FETCH		16
+#define FETCH		32
 
 /* A case without a file is never ready. */
 
@@ -118,12 +118,11 @@ static void tear_down(struct chanfd_waiter *w)
 {
 	if (w->op == CHANFD_CASE_SEND && w->ops && w->ops != &never_ops)
 		chanfd_send_unload(w);
-	if (fd_file(w->fd))
-		fdput(w->fd);
+	fdput(w->fd);
 }
 
 /* Counts in @made how many must be torn down. */
-static int set_up_all(struct chanfd_call *call, const struct chanfd_case __user *cases,
+static noinline int set_up_all(struct chanfd_call *call, const struct chanfd_case __user *cases,
 		      u32 *made)
 {
 	struct chanfd_case fetched[FETCH] __uninitialized;
