@@ -67,7 +67,7 @@ static const struct call {
 	  AT(channel, flags), AT(channel, reserved), AT(channel, fd) },
 	{ IOC(WAITGROUP), ON(DEVICE), DEVICE, CHANFD_PAIR | CHANFD_INHERIT,
 	  AT(waitgroup, flags), AT(waitgroup, reserved), AT(waitgroup, fd) },
-	{ IOC(CONTEXT), ON(DEVICE), DEVICE,
+	{ IOC(CONTEXT), ON(DEVICE) | ON(CONTEXT), DEVICE,
 	  CHANFD_PAIR | CHANFD_INHERIT | CHANFD_OBSERVE | CHANFD_KEEP |
 	  CHANFD_WITHOUT_CANCEL,
 	  AT(context, flags), NOWHERE, AT(context, fd) },

@@ -1624,7 +1624,7 @@ TEST_F(chan, recv_efault_keeps_the_message)
 /* Receives into a file's pages, which somebody else can take away. */
 static long run_recv_mapped(struct party *me)
 {
-	return chanfd_recv(me->fd, me->arg, sizeof(uint64_t), NULL, NULL);
+	return chanfd_recv(me->fd, me->arg, me->value, NULL, NULL);
 }
 
 TEST_F(chan, recv_efault_while_blocked)
@@ -1647,6 +1647,7 @@ TEST_F(chan, recv_efault_while_blocked)
 		ch = make(cap);
 		p = party_new(variant->process, run_recv_mapped, ch);
 		p->arg = buf;
+		p->value = sizeof(v);
 		party_start(p);
 		ASSERT_TRUE(receivers_wait(ch, 1));
 		ASSERT_EQ(0, ftruncate(file, 0));
@@ -1687,6 +1688,7 @@ TEST_F(chan, recv_efault_passes_on)
 	ch = make(4);
 	p = party_new(variant->process, run_recv_mapped, ch);
 	p->arg = buf;
+	p->value = sizeof(uint64_t);
 	party_start(p);
 	ASSERT_TRUE(receivers_wait(ch, 1));
 	next = party_recv(variant->process, ch);
@@ -1698,6 +1700,48 @@ TEST_F(chan, recv_efault_passes_on)
 	EXPECT_EQ(31, next->value);
 	EXPECT_EQ(1, info_of(ch).returned);
 	EXPECT_TRUE(conserved(ch));
+}
+
+/* Nor behind what was sent with it. */
+TEST_F(chan, recv_efault_keeps_a_batch_in_order)
+{
+	static const unsigned int elems[] = { 8, 4096 };
+	char *msg = shared(3 * 4096), got[4096];
+	struct chanfd_received r;
+	struct chanfd_transfer t;
+	unsigned int i, k;
+	struct party *p;
+	void *buf;
+	int file, ch;
+
+	for (k = 0; k < ARRAY_SIZE(elems); k++) {
+		file = memfd_create("buffer", MFD_CLOEXEC);
+		ASSERT_LE(0, file);
+		ASSERT_EQ(0, ftruncate(file, 4096));
+		buf = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+		ASSERT_NE(MAP_FAILED, buf);
+		ch = chanfd_channel(elems[k], 4, 0, NULL);
+		ASSERT_LE(0, ch);
+		p = party_new(variant->process, run_recv_mapped, ch);
+		p->arg = buf;
+		p->value = elems[k];
+		party_start(p);
+		ASSERT_TRUE(receivers_wait(ch, 1));
+		ASSERT_EQ(0, ftruncate(file, 0));
+		for (i = 0; i < 3; i++)
+			memset(msg + i * elems[k], 'a' + i, elems[k]);
+		EXPECT_EQ(3, transfer(ch, CHANFD_IOC_SEND, &t, msg, 3 * elems[k], 3));
+		EXPECT_EQ(EFAULT, errno_of(party_join(p)));
+		for (i = 0; i < 3; i++) {
+			EXPECT_EQ(1, chanfd_recv(ch, got, elems[k], NULL, &r));
+			EXPECT_EQ('a' + i, got[0]);
+			EXPECT_EQ('a' + i, got[elems[k] - 1]);
+			EXPECT_EQ(i, r.seq);
+		}
+		EXPECT_TRUE(conserved(ch));
+		close(ch);
+		close(file);
+	}
 }
 
 /* The three ends: closed, orphaned, open. */
