@@ -96,7 +96,6 @@ struct channel {
 	u8 *ring;
 };
 
-
 static struct channel *to_channel(struct chanfd_object *obj)
 {
 	return container_of(obj, struct channel, obj);
