@@ -1669,21 +1669,35 @@ TEST_F(foreign, was_ready)
 }
 
 /* The binding does its work when nobody else holds the file any more. */
-TEST_F(foreign, keeps_the_file)
+TEST(binding_keeps_the_file)
 {
-	struct party *p = party_new(true, variant->fire, -1);
+	static const struct {
+		bool (*open)(struct foreign *f);
+		long (*fire)(struct party *me);
+		short events;
+	} kind[] = {
+		{ open_pipe, fire_write, POLLIN },
+		{ open_pidfd, fire_pidfd, POLLIN },
+		{ open_tcp, fire_write, POLLIN },
+		{ open_tcp, fire_shutdown, POLLRDHUP },
+		{ open_epoll, fire_other_eventfd, POLLIN },
+	};
+	struct foreign *f = shared(sizeof(*f));
+	int ctx, process;
+	size_t i;
 
-	if (variant->raw_error)
-		SKIP(return, "watched through an epoll instance, which keeps nothing");
-	if (variant->open == open_eventfd || variant->open == open_timerfd)
-		SKIP(return, "needs the watched end to fire");
-	ASSERT_EQ(0, chanfd_context_bind(self->ctx, self->f->watched, variant->events, EIO));
-	p->arg = self->f;
-	close(self->f->watched);
-	EXPECT_LIVE(self->ctx);
-	EXPECT_EQ(0, party_join(party_start(p)));
-	EXPECT_EQ(0, chanfd_context_wait(self->ctx, NULL));
-	EXPECT_END(ECANCELED, EIO, self->ctx);
+	lo_up();
+	for (i = 0; i < 2 * ARRAY_SIZE(kind); i++) {
+		process = i % 2;
+		ASSERT_TRUE(kind[i / 2].open(f));
+		ctx = chanfd_context(-1);
+		ASSERT_EQ(0, chanfd_context_bind(ctx, f->watched, kind[i / 2].events, EIO));
+		close(f->watched);
+		EXPECT_LIVE(ctx);
+		EXPECT_EQ(0, party_join(party_fire(process, kind[i / 2].fire, f)));
+		EXPECT_EQ(0, chanfd_context_wait(ctx, NULL));
+		EXPECT_END(ECANCELED, EIO, ctx);
+	}
 }
 
 /* One that could hold the context is let go with its last descriptor. */
