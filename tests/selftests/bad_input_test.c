@@ -317,7 +317,7 @@ TEST_F(bad_input, longer_with_a_zero_tail)
 	static const unsigned int more[] = { 1, 4, 8, 500 };
 	const struct call *c;
 	union argument a;
-	int i;
+	unsigned int i;
 
 	for_each_call(c) {
 		if (!is_struct(c))
@@ -340,7 +340,7 @@ TEST_F(bad_input, longer_with_something_in_the_tail)
 	static const unsigned int more[] = { 1, 4, 8, 500 };
 	const struct call *c;
 	union argument a;
-	int i;
+	unsigned int i;
 
 	for_each_call(c) {
 		if (!is_struct(c) || !is_input(c))
@@ -423,7 +423,8 @@ TEST_F(bad_input, garbage)
 	static const uint8_t fillings[] = { 0xff, 0xa5, 0x80, 0x7f };
 	const struct call *c;
 	union argument a;
-	int i, error;
+	int error;
+	unsigned int i;
 
 	for_each_call(c) {
 		if (!is_input(c))
@@ -447,7 +448,7 @@ TEST_F(bad_input, numbers)
 {
 	const struct {
 		const char *name;
-		int call;
+		unsigned int call;
 		int at;
 		uint32_t number;
 		int error;
@@ -500,7 +501,7 @@ TEST_F(bad_input, numbers)
 	};
 	const struct call *c;
 	union argument a;
-	int i;
+	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		c = call_of(rows[i].call);
@@ -522,7 +523,7 @@ TEST_F(bad_input, wild_argument)
 	};
 	struct state before = state_of(&self->o), after;
 	const struct call *c;
-	int i;
+	unsigned int i;
 
 	for_each_call(c) {
 		for (i = 0; i < ARRAY_SIZE(wild); i++) {
@@ -619,7 +620,7 @@ TEST_F(bad_input, wild_pointers_inside)
 	};
 	const struct call *c;
 	union argument a;
-	int i, k;
+	unsigned int i, k;
 
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		c = call_of(rows[i].cmd);
@@ -727,7 +728,7 @@ TEST_F(bad_input, wrong_handle_inside)
 	const struct call *c;
 	union argument a;
 	enum target on;
-	int i;
+	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(cmds); i++) {
 		c = call_of(cmds[i]);
@@ -792,7 +793,8 @@ TEST_F(bad_input, wrong_rights)
 	struct state before, after;
 	const struct call *c;
 	union argument a;
-	int i, reduced;
+	unsigned int i;
+	int reduced;
 
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		c = call_of(rows[i].cmd);

@@ -147,7 +147,8 @@ TEST_F(user_limits, objects)
 	struct user *u = user_start(SOMEBODY), *same = user_start(SOMEBODY);
 	struct user *other = user_start(SOMEBODY_ELSE);
 	long before;
-	int i, k, ch;
+	int ch;
+	unsigned int k, i;
 
 	ASSERT_TRUE(set_parameter(PARAMETERS "max_objects", "3"));
 	for (k = 0; k < ARRAY_SIZE(kinds); k++) {
@@ -360,7 +361,8 @@ TEST(names)
 		{ "del\x7f", EINVAL },
 		{ "\x01", EINVAL },
 	};
-	int device = chanfd_device(), i;
+	int device = chanfd_device();
+	unsigned int i;
 	long before;
 
 	ASSERT_LE(0, device);

@@ -104,7 +104,8 @@ TEST_F(rights, direction_rights)
 		{ RW, { 0 } },
 	};
 	int *error = shared(ATTEMPTS * sizeof(*error));
-	int ch, fd, i, k, socks[2];
+	int ch, fd, k, socks[2];
+	unsigned int i;
 	struct party *p;
 
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_SEQPACKET, 0, socks));
@@ -138,7 +139,8 @@ TEST_F(rights, direction_rights)
 static long run_regain(struct party *me)
 {
 	static const int modes[] = { O_RDWR, O_WRONLY, O_RDONLY };
-	int fd = taken(me->fd), got, copy, i, socks[2], worked = 0;
+	int fd = taken(me->fd), got, copy, socks[2], worked = 0;
+	unsigned int i;
 	char path[32];
 
 	got = chanfd_reduce(fd, W);

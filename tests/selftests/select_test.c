@@ -493,6 +493,28 @@ TEST_F(select, random_send_value)
 	}
 }
 
+/* Whoever comes late meets both cases of a select: which goes is random, too. */
+TEST_F(select, random_also_when_waiting)
+{
+	int ch = make(0), i, ones = 0;
+	struct party *p;
+	uint64_t v;
+
+	for (i = 0; i < 60; i++) {
+		p = select_new(variant->process);
+		add_send(p, ch, 0);
+		add_send(p, ch, 1);
+		party_start(p);
+		ASSERT_TRUE(senders_wait(ch, 2));
+		ASSERT_EQ(1, get(ch, &v));
+		EXPECT_EQ(v, party_join(p));
+		ones += v;
+	}
+	/* By chance once in thirty million runs. */
+	EXPECT_LT(9, ones);
+	EXPECT_GT(51, ones);
+}
+
 /* Queues. */
 
 /* Only the one that fires is left in any queue. */
@@ -904,7 +926,8 @@ TEST_F(select, discard_value)
 TEST(any_bad_case_fails_the_whole)
 {
 	int ready = make(1), wg = chanfd_waitgroup(0, NULL), fd[2], pipes[2];
-	int ctx = chanfd_context(-1), i, place, zero = make(0);
+	int ctx = chanfd_context(-1), place, zero = make(0);
+	unsigned int i;
 	void *bad = bad_pointer();
 	uint64_t v = 1;
 	const struct {
@@ -1424,7 +1447,8 @@ struct knot {
 static long run_knot(struct party *me)
 {
 	struct knot *k = me->arg;
-	unsigned int own = me->value, seed = own;
+	unsigned int seed = me->value;
+	int own = me->value;
 	uint64_t in = 0, msg = 0;
 	struct chanfd_case cases[5];
 	struct chanfd_outcome out;
@@ -1643,7 +1667,7 @@ TEST_F(select, ken_chan_mesh)
 	static const unsigned int caps[MESH] = { 0, 1, 10, 100 };
 	struct party *send[MESH + 1], *recv[MESH + 2];
 	struct mesh *m = shared(sizeof(*m));
-	int i, s = 0, r = 0;
+	unsigned int i, s = 0, r = 0;
 
 	for (i = 0; i < MESH; i++)
 		m->ch[i] = make(caps[i]);
@@ -1913,7 +1937,8 @@ TEST_F(select, sieve2)
 	struct party *p[ARRAY_SIZE(primes) + 1];
 	struct stage *s;
 	uint64_t v;
-	int ch = make(1), i;
+	int ch = make(1);
+	unsigned int i;
 
 	p[0] = party_start(party_new(variant->process, run_naturals, ch));
 	for (i = 0; i < ARRAY_SIZE(primes); i++) {
