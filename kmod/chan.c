@@ -262,6 +262,74 @@ static void refill(struct channel *ch, struct list_head *claimed)
 	}
 }
 
+/* Readiness (C35) */
+
+/* Context: lock held. */
+static __poll_t read_events(const struct channel *ch)
+{
+	__poll_t events = 0;
+
+	if (length(ch) || ch->senders.len || at_end(ch))
+		events |= EPOLLIN | EPOLLRDNORM;
+	if (!ch->obj.writers && !ch->closed)
+		events |= EPOLLERR;
+	if (ch->closed && !length(ch))
+		events |= EPOLLHUP;
+	return events;
+}
+
+/* Context: lock held. */
+static __poll_t write_events(const struct channel *ch)
+{
+	__poll_t events = 0;
+
+	if (room(ch) || ch->receivers.len || send_error(ch))
+		events |= EPOLLOUT | EPOLLWRNORM;
+	if (!ch->obj.readers)
+		events |= EPOLLERR;
+	if (ch->closed && !length(ch))
+		events |= EPOLLHUP;
+	return events;
+}
+
+/*
+ * io_uring believes what a wakeup says and does not ask again: it must say what
+ * is so. Context: no locks held.
+ */
+static void wake_readable(struct channel *ch, int nr)
+{
+	__poll_t events;
+
+	if (!wq_has_sleeper(&ch->readable))
+		return;
+	spin_lock(&ch->obj.lock);
+	events = read_events(ch);
+	spin_unlock(&ch->obj.lock);
+	if (events)
+		chanfd_wake_pollers(&ch->readable, nr, events);
+}
+
+static void wake_writable(struct channel *ch, int nr)
+{
+	__poll_t events;
+
+	if (!wq_has_sleeper(&ch->writable))
+		return;
+	spin_lock(&ch->obj.lock);
+	events = write_events(ch);
+	spin_unlock(&ch->obj.lock);
+	if (events)
+		chanfd_wake_pollers(&ch->writable, nr, events);
+}
+
+/* @nr messages were taken; the last one of a closed channel is its hangup. */
+static void wake_after_receive(struct channel *ch, int nr)
+{
+	wake_writable(ch, nr);
+	if (data_race(ch->closed) && !data_race(length(ch)))
+		wake_readable(ch, 0);
+}
+
 /* Sending */
 
 static bool send_ready(struct chanfd_waiter *w)
@@ -306,7 +374,7 @@ out:
 	spin_unlock(&ch->obj.lock);
 	chanfd_wake(&claimed);
 	if (news)
-		chanfd_wake_pollers(&ch->readable, news, EPOLLIN | EPOLLRDNORM);
+		wake_readable(ch, news);
 	return 0;
 }
 
@@ -501,7 +569,7 @@ static noinline int recv_now(struct channel *ch, struct chanfd_waiter *w)
 	spin_unlock(&ch->obj.lock);
 	chanfd_wake(&claimed);
 	if (w->moved)
-		chanfd_wake_pollers(&ch->writable, w->moved, EPOLLOUT | EPOLLWRNORM);
+		wake_after_receive(ch, w->moved);
 	list_for_each_entry_safe(msg, next, &emptied, node)
 		kvfree(msg);
 	return err;
@@ -521,7 +589,7 @@ static int recv_attempt(struct chanfd_waiter *w, bool park)
 		spin_unlock(&ch->obj.lock);
 	}
 	/* Pollers see room, or a committed receiver (C35). */
-	chanfd_wake_pollers(&ch->writable, 1, EPOLLOUT | EPOLLWRNORM);
+	wake_after_receive(ch, 1);
 	return 0;
 }
 
@@ -571,7 +639,7 @@ static void return_message(struct channel *ch, struct chanfd_message *msg)
 	}
 	spin_unlock(&ch->obj.lock);
 	chanfd_wake(&claimed);
-	chanfd_wake_pollers(&ch->readable, 1, EPOLLIN | EPOLLRDNORM);
+	wake_readable(ch, 1);
 	if (!kept)
 		kvfree(msg);
 }
@@ -820,7 +888,7 @@ static bool send_at_once(struct channel *ch, const void *data)
 	}
 	spin_unlock(&ch->obj.lock);
 	if (sent)
-		chanfd_wake_pollers(&ch->readable, 1, EPOLLIN | EPOLLRDNORM);
+		wake_readable(ch, 1);
 	return sent;
 }
 
@@ -841,7 +909,7 @@ static bool recv_at_once(struct channel *ch, void __user *buf)
 	}
 	spin_unlock(&ch->obj.lock);
 	if (received)
-		chanfd_wake_pollers(&ch->writable, 1, EPOLLOUT | EPOLLWRNORM);
+		wake_after_receive(ch, 1);
 	return received;
 }
 
@@ -1139,8 +1207,8 @@ static void end_waits(struct channel *ch, struct chanfd_queue *q, const struct e
 
 static void wake_all_pollers(struct channel *ch)
 {
-	chanfd_wake_pollers(&ch->readable, 0, EPOLLIN | EPOLLRDNORM | EPOLLHUP | EPOLLERR);
-	chanfd_wake_pollers(&ch->writable, 0, EPOLLOUT | EPOLLWRNORM | EPOLLERR);
+	wake_readable(ch, 0);
+	wake_writable(ch, 0);
 }
 
 static int channel_close(struct channel *ch, unsigned int cmd, void __user *arg)
@@ -1263,20 +1331,10 @@ static __poll_t channel_poll(struct file *file, poll_table *table)
 	if (file->f_mode & FMODE_WRITE)
 		poll_wait(file, &ch->writable, table);
 	spin_lock(&ch->obj.lock);
-	if (file->f_mode & FMODE_READ) {
-		if (length(ch) || ch->senders.len || at_end(ch))
-			events |= EPOLLIN | EPOLLRDNORM;
-		if (!ch->obj.writers && !ch->closed)
-			events |= EPOLLERR;
-	}
-	if (file->f_mode & FMODE_WRITE) {
-		if (room(ch) || ch->receivers.len || send_error(ch))
-			events |= EPOLLOUT | EPOLLWRNORM;
-		if (!ch->obj.readers)
-			events |= EPOLLERR;
-	}
-	if (ch->closed && !length(ch))
-		events |= EPOLLHUP;
+	if (file->f_mode & FMODE_READ)
+		events |= read_events(ch);
+	if (file->f_mode & FMODE_WRITE)
+		events |= write_events(ch);
 	spin_unlock(&ch->obj.lock);
 	return events;
 }

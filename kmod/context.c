@@ -301,11 +301,17 @@ static bool end_locked(struct context *ctx, const struct ending *e)
 	return true;
 }
 
+/* Of a context that is done. */
+static __poll_t done_events(const struct context *ctx)
+{
+	return EPOLLIN | EPOLLRDNORM | EPOLLHUP | (ctx->cause == EOWNERDEAD ? EPOLLERR : 0);
+}
+
 /* What follows for the context itself. Context: no locks held but root->walk. */
 static void after_end(struct context *ctx)
 {
 	chanfd_release_all(&ctx->obj, &ctx->waiters.list, done_outcome, ctx);
-	chanfd_wake_pollers(&ctx->pollers, 0, EPOLLIN | EPOLLRDNORM | EPOLLHUP | EPOLLERR);
+	chanfd_wake_pollers(&ctx->pollers, 0, done_events(ctx));
 	if (ctx->expiry)
 		hrtimer_cancel(&ctx->expiry->timer);
 	release_bindings(ctx);
@@ -757,10 +763,7 @@ static __poll_t context_poll(struct file *file, poll_table *table)
 	if (!(file->f_mode & FMODE_READ))
 		return 0;
 	poll_wait(file, &ctx->pollers, table);
-	if (!context_error(ctx))
-		return 0;
-	return EPOLLIN | EPOLLRDNORM | EPOLLHUP |
-	       (ctx->cause == EOWNERDEAD ? EPOLLERR : 0);
+	return context_error(ctx) ? done_events(ctx) : 0;
 }
 
 static void context_show_fdinfo(struct seq_file *m, struct file *file)

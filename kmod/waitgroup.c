@@ -95,9 +95,16 @@ static void round_outcome(struct chanfd_waiter *w, const void *arg)
 struct released {
 	struct list_head waiters;
 	struct round round;
+	__poll_t events;
 };
 
 #define RELEASED_INIT(name)	{ .waiters = LIST_HEAD_INIT((name).waiters) }
+
+/* Context: lock held. */
+static __poll_t events_now(const struct waitgroup *wg)
+{
+	return (wg->count ? 0 : EPOLLIN | EPOLLRDNORM) | (wg->round.broken ? EPOLLERR : 0);
+}
 
 /*
  * @n members have ended, @broken of them without being done. Collects who may go
@@ -113,8 +120,10 @@ static void count_down(struct waitgroup *wg, u32 n, u32 broken, s32 error, struc
 		wg->tokens = 0;
 		list_splice_tail_init(&wg->waiters.list, &r->waiters);
 	}
-	if (!wg->count || broken)
+	if (!wg->count || broken) {
 		list_splice_tail_init(&wg->watchers.list, &r->waiters);
+		r->events = events_now(wg);
+	}
 	r->round = wg->round;
 }
 
@@ -131,7 +140,9 @@ static bool end_if_stuck(struct waitgroup *wg, struct released *r)
 static void let_go(struct waitgroup *wg, struct released *r)
 {
 	chanfd_release_all(&wg->obj, &r->waiters, round_outcome, &r->round);
-	chanfd_wake_pollers(&wg->pollers, 0, EPOLLIN | EPOLLRDNORM | EPOLLERR);
+	/* io_uring believes what a wakeup says. */
+	if (r->events)
+		chanfd_wake_pollers(&wg->pollers, 0, r->events);
 }
 
 /* A member more. Context: lock held. */
@@ -405,16 +416,13 @@ static long waitgroup_ioctl(struct file *file, unsigned int cmd, unsigned long u
 static __poll_t waitgroup_poll(struct file *file, poll_table *table)
 {
 	struct waitgroup *wg = file->private_data;
-	__poll_t events = 0;
+	__poll_t events;
 
 	if (!(file->f_mode & FMODE_READ))
 		return 0;
 	poll_wait(file, &wg->pollers, table);
 	spin_lock(&wg->obj.lock);
-	if (!wg->count)
-		events |= EPOLLIN | EPOLLRDNORM;
-	if (wg->round.broken)
-		events |= EPOLLERR;
+	events = events_now(wg);
 	spin_unlock(&wg->obj.lock);
 	return events;
 }
