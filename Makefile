@@ -6,11 +6,12 @@ PREFIX ?= /usr/local
 # The kernel to build for: this machine's own if its headers are here, else the one
 # that the virtual machine runs. demo, check, lint and bench use the latter.
 ifeq ($(origin KERNEL),undefined)
-vm-kernel = $(shell tools/vm/vm --print-kernel 2>/dev/null)
+vm-kernel := $$(tools/vm/vm --print-kernel)
 running := $(shell uname -r)
-KERNEL := $(if $(wildcard /lib/modules/$(running)/build),$(running),$(vm-kernel))
+KERNEL := $(if $(wildcard /lib/modules/$(running)/build),$(running),$(shell \
+	tools/vm/vm --print-kernel 2>/dev/null))
 else
-vm-kernel = $(KERNEL)
+vm-kernel := $(KERNEL)
 endif
 export KERNEL
 
@@ -85,7 +86,8 @@ clean:
 	test ! -d "$(KDIR)" || $(MAKE) -C $(KDIR) M=$(CURDIR) clean
 	$(RM) -r build
 
-# What follows is made in two steps: only after the first is the kernel known.
+# What follows is made in two steps: only after the first is the kernel known, to
+# the shell (make expands all lines of a recipe before it runs the first).
 .PHONY: demo check bench lint
 demo check bench:
 	@tools/setup $@
