@@ -122,8 +122,8 @@ static void tear_down(struct chanfd_waiter *w)
 }
 
 /* Counts in @made how many must be torn down. */
-static noinline int set_up_all(struct chanfd_call *call, const struct chanfd_case __user *cases,
-		      u32 *made)
+static noinline int set_up_all(struct chanfd_call *call,
+			       const struct chanfd_case __user *cases, u32 *made)
 {
 	struct chanfd_case fetched[FETCH] __uninitialized;
 	struct chanfd_waiter *w = call->waiters;
