@@ -377,7 +377,7 @@ TEST(names)
 		memcpy(x.name, rows[i].name, sizeof(x.name));
 		EXPECT_EQ(rows[i].error,
 			  errno_of(ioctl(device, CHANFD_IOC_CHANNEL, &c))) {
-			TH_LOG("row %d", i);
+			TH_LOG("row %u", i);
 		}
 		EXPECT_EQ(rows[i].error,
 			  errno_of(ioctl(device, CHANFD_IOC_WAITGROUP, &w)));

@@ -971,7 +971,7 @@ TEST(any_bad_case_fails_the_whole)
 			cases[place] = rows[i].c;
 			EXPECT_EQ(rows[i].error,
 				  errno_of(chanfd_select(cases, 3, NULL, NULL))) {
-				TH_LOG("row %d, place %d", i, place);
+				TH_LOG("row %u, place %d", i, place);
 			}
 		}
 	}
@@ -1447,8 +1447,8 @@ struct knot {
 static long run_knot(struct party *me)
 {
 	struct knot *k = me->arg;
-	unsigned int seed = me->value;
 	int own = me->value;
+	unsigned int seed = own;
 	uint64_t in = 0, msg = 0;
 	struct chanfd_case cases[5];
 	struct chanfd_outcome out;
