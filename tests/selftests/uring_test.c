@@ -3,11 +3,10 @@
  * io_uring: read, write and poll, waiting without a thread to do it.
  *
  * A request that has to wait must be parked by a poll callback: none may occupy
- * one of io_uring's worker threads. The ring is driven by its system calls, so
- * that no library is needed.
+ * one of io_uring's worker threads.
  */
 #include <dirent.h>
-#include <linux/io_uring.h>
+#include <liburing.h>
 #include <poll.h>
 #include <sys/uio.h>
 
@@ -15,132 +14,68 @@
 
 #define ENTRIES	256
 
+/* Outlives its entry in the ring. */
 struct completion {
 	uint64_t id;
 	int res;
 	unsigned int flags;
 };
 
-struct ring {
-	int fd;
-	unsigned int *sq_tail, *sq_array;
-	unsigned int *cq_head, *cq_tail;
-	unsigned int queued;
-	struct io_uring_sqe *sqes;
-	struct io_uring_cqe *cqes;
-};
-
-static bool ring_open(struct ring *r)
+/* Sends all requests that were queued. */
+static void ring_submit(struct io_uring *ring)
 {
-	struct io_uring_params p = { 0 };
-	char *rings;
-	size_t size;
+	int queued = io_uring_sq_ready(ring);
+	int n = io_uring_submit(ring);
 
-	r->fd = syscall(SYS_io_uring_setup, ENTRIES, &p);
-	if (r->fd < 0)
-		return false;
-	size = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
-	rings = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-		     r->fd, IORING_OFF_SQ_RING);
-	r->sqes = mmap(NULL, p.sq_entries * sizeof(struct io_uring_sqe),
-		       PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-		       r->fd, IORING_OFF_SQES);
-	if (rings == MAP_FAILED || r->sqes == MAP_FAILED)
-		err(1, "mmap");
-	r->sq_tail = (unsigned int *)(rings + p.sq_off.tail);
-	r->sq_array = (unsigned int *)(rings + p.sq_off.array);
-	r->cq_head = (unsigned int *)(rings + p.cq_off.head);
-	r->cq_tail = (unsigned int *)(rings + p.cq_off.tail);
-	r->cqes = (struct io_uring_cqe *)(rings + p.cq_off.cqes);
-	r->queued = 0;
-	return true;
+	if (n != queued)
+		errx(1, "io_uring_submit: %d of %d", n, queued);
 }
 
-/* A request to fill in; ring_submit() sends all that were. @id comes back. */
-static struct io_uring_sqe *ring_request(struct ring *r, int op, int fd, uint64_t id)
-{
-	unsigned int tail = *r->sq_tail;
-	unsigned int i = tail % ENTRIES;
-	struct io_uring_sqe *sqe = &r->sqes[i];
-
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = op;
-	sqe->fd = fd;
-	sqe->user_data = id;
-	r->sq_array[i] = i;
-	__atomic_store_n(r->sq_tail, tail + 1, __ATOMIC_RELEASE);
-	r->queued++;
-	return sqe;
-}
-
-static void ring_submit(struct ring *r)
-{
-	int n = syscall(SYS_io_uring_enter, r->fd, r->queued, 0, 0, NULL, 0);
-
-	if (n != (int)r->queued)
-		err(1, "io_uring_enter: %d of %u", n, r->queued);
-	r->queued = 0;
-}
-
-/* Takes the next completion if there is one. */
-static bool ring_next(struct ring *r, struct completion *c)
-{
-	unsigned int head = *r->cq_head;
-	struct io_uring_cqe *cqe = &r->cqes[head % (2 * ENTRIES)];
-
-	if (head == __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE))
-		return false;
-	*c = (struct completion){ cqe->user_data, cqe->res, cqe->flags };
-	__atomic_store_n(r->cq_head, head + 1, __ATOMIC_RELEASE);
-	return true;
-}
-
-/* The same, in time; the id is ~0 if none came. */
-static struct completion ring_wait(struct ring *r)
+/* The next completion, in time; the id is ~0 if none came. */
+static struct completion ring_wait(struct io_uring *ring)
 {
 	struct __kernel_timespec bound = { .tv_sec = BOUND / SEC };
-	struct io_uring_getevents_arg arg = { .ts = (uintptr_t)&bound };
 	struct completion c = { .id = ~0ULL };
+	struct io_uring_cqe *cqe;
 
-	if (!ring_next(r, &c)) {
-		syscall(SYS_io_uring_enter, r->fd, 0, 1,
-			IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg, sizeof(arg));
-		ring_next(r, &c);
+	if (!io_uring_wait_cqe_timeout(ring, &cqe, &bound)) {
+		c = (struct completion){ cqe->user_data, cqe->res, cqe->flags };
+		io_uring_cqe_seen(ring, cqe);
 	}
 	return c;
 }
 
 /* Does it stay without a completion for a while? */
-static bool ring_stays_empty(struct ring *r)
+static bool ring_stays_empty(struct io_uring *ring)
 {
-	struct completion c;
-
 	pause_for(A_WHILE);
-	syscall(SYS_io_uring_enter, r->fd, 0, 0, IORING_ENTER_GETEVENTS, NULL, 0);
-	return !ring_next(r, &c);
+	io_uring_get_events(ring);
+	return !io_uring_cq_ready(ring);
 }
 
-static void queue_read(struct ring *r, int fd, void *buf, uint64_t id)
+static struct io_uring_sqe *queue_read(struct io_uring *ring, int fd, void *buf, uint64_t id)
 {
-	struct io_uring_sqe *sqe = ring_request(r, IORING_OP_READ, fd, id);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
 
-	sqe->addr = (uintptr_t)buf;
-	sqe->len = sizeof(uint64_t);
-	sqe->off = -1;
+	io_uring_prep_read(sqe, fd, buf, sizeof(uint64_t), -1);
+	io_uring_sqe_set_data64(sqe, id);
+	return sqe;
 }
 
-static void queue_write(struct ring *r, int fd, const void *buf, uint64_t id)
+static void queue_write(struct io_uring *ring, int fd, const void *buf, uint64_t id)
 {
-	struct io_uring_sqe *sqe = ring_request(r, IORING_OP_WRITE, fd, id);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
 
-	sqe->addr = (uintptr_t)buf;
-	sqe->len = sizeof(uint64_t);
-	sqe->off = -1;
+	io_uring_prep_write(sqe, fd, buf, sizeof(uint64_t), -1);
+	io_uring_sqe_set_data64(sqe, id);
 }
 
-static void queue_poll(struct ring *r, int fd, unsigned int events, uint64_t id)
+static void queue_poll(struct io_uring *ring, int fd, unsigned int events, uint64_t id)
 {
-	ring_request(r, IORING_OP_POLL_ADD, fd, id)->poll32_events = events;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+
+	io_uring_prep_poll_add(sqe, fd, events);
+	io_uring_sqe_set_data64(sqe, id);
 }
 
 /* Threads of this process that io_uring made to do what would block. */
@@ -163,7 +98,7 @@ static int workers(void)
 }
 
 FIXTURE(uring) {
-	struct ring ring;
+	struct io_uring ring;
 	int in, out;	/* of a channel without a buffer */
 	int head, tail;	/* of one that holds two messages */
 };
@@ -182,10 +117,11 @@ FIXTURE_VARIANT_ADD(uring, processes) {
 
 FIXTURE_SETUP(uring)
 {
-	int fd[2];
+	int fd[2], ret;
 
-	if (!ring_open(&self->ring))	/* after a return the test would run */
-		SKIP(_exit(255), "io_uring_setup: %s", strerror(errno));
+	ret = io_uring_queue_init(ENTRIES, &self->ring, 0);
+	if (ret)	/* after a return the test would run */
+		SKIP(_exit(255), "io_uring_queue_init: %s", strerror(-ret));
 	ASSERT_EQ(0, chanfd_channel_pair(fd, sizeof(uint64_t), 0, 0, "unbuffered"));
 	self->in = fd[0];
 	self->out = fd[1];
@@ -197,7 +133,7 @@ FIXTURE_SETUP(uring)
 FIXTURE_TEARDOWN(uring)
 {
 	EXPECT_EQ(0, workers());
-	close(self->ring.fd);
+	io_uring_queue_exit(&self->ring);
 }
 
 static void put(int ch, uint64_t value)
@@ -428,11 +364,12 @@ TEST_F(uring, poll_end)
 /* One request that tells of every message. */
 TEST_F(uring, poll_multishot)
 {
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&self->ring);
 	struct completion c;
 	int i;
 
-	ring_request(&self->ring, IORING_OP_POLL_ADD, self->head, 1)->len = IORING_POLL_ADD_MULTI;
-	self->ring.sqes[(*self->ring.sq_tail - 1) % ENTRIES].poll32_events = POLLIN;
+	io_uring_prep_poll_multishot(sqe, self->head, POLLIN);
+	io_uring_sqe_set_data64(sqe, 1);
 	ring_submit(&self->ring);
 	EXPECT_TRUE(ring_stays_empty(&self->ring));
 	for (i = 0; i < 2; i++) {
@@ -474,13 +411,16 @@ TEST_F(uring, poll_waitgroup_and_context)
 TEST_F(uring, cancel)
 {
 	struct completion c[2];
+	struct io_uring_sqe *sqe;
 	uint64_t value = 0;
 	int i;
 
 	queue_read(&self->ring, self->head, &value, 1);
 	ring_submit(&self->ring);
 	EXPECT_TRUE(ring_stays_empty(&self->ring));
-	ring_request(&self->ring, IORING_OP_ASYNC_CANCEL, -1, 2)->addr = 1;
+	sqe = io_uring_get_sqe(&self->ring);
+	io_uring_prep_cancel64(sqe, 1, 0);
+	io_uring_sqe_set_data64(sqe, 2);
 	ring_submit(&self->ring);
 	for (i = 0; i < 2; i++)
 		c[i] = ring_wait(&self->ring);
@@ -503,11 +443,11 @@ TEST_F(uring, linked_timeout)
 	uint64_t value = 0;
 	int i;
 
-	queue_read(&self->ring, self->head, &value, 1);
-	self->ring.sqes[(*self->ring.sq_tail - 1) % ENTRIES].flags = IOSQE_IO_LINK;
-	sqe = ring_request(&self->ring, IORING_OP_LINK_TIMEOUT, -1, 2);
-	sqe->addr = (uintptr_t)&ts;
-	sqe->len = 1;
+	sqe = queue_read(&self->ring, self->head, &value, 1);
+	io_uring_sqe_set_flags(sqe, IOSQE_IO_LINK);
+	sqe = io_uring_get_sqe(&self->ring);
+	io_uring_prep_link_timeout(sqe, &ts, 0);
+	io_uring_sqe_set_data64(sqe, 2);
 	ring_submit(&self->ring);
 	for (i = 0; i < 2; i++)
 		c[i] = ring_wait(&self->ring);
@@ -569,9 +509,9 @@ TEST_F(uring, orphan)
 
 static long run_request_and_hold(struct party *me)
 {
-	struct ring ring;
+	struct io_uring ring;
 
-	if (!ring_open(&ring))
+	if (io_uring_queue_init(ENTRIES, &ring, 0))
 		return -1;
 	queue_read(&ring, me->fd, &me->value, 1);
 	ring_submit(&ring);
@@ -582,12 +522,14 @@ static long run_request_and_hold(struct party *me)
 /* A request holds its file, and goes with its process. */
 TEST(killed_with_request)
 {
+	struct io_uring probe;
 	struct party *reader;
-	struct ring probe;
-	int fd[2];
+	int fd[2], ret;
 
-	if (!ring_open(&probe))
-		SKIP(return, "io_uring_setup: %s", strerror(errno));
+	ret = io_uring_queue_init(ENTRIES, &probe, 0);
+	if (ret)
+		SKIP(return, "io_uring_queue_init: %s", strerror(-ret));
+	io_uring_queue_exit(&probe);
 	ASSERT_EQ(0, chanfd_channel_pair(fd, sizeof(uint64_t), 1, 0, ""));
 	reader = party_start(party_new(true, run_request_and_hold, fd[0]));
 	close(fd[0]);
