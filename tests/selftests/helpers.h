@@ -320,7 +320,8 @@ static inline void catch_signal(int sig, int flags)
 /* Only for processes. When this returns, the kernel has closed its files. */
 static inline void party_kill(struct party *p)
 {
-	kill(p->tid, SIGKILL);
+	if (!party_ended(p))	/* once collected, its pid may be somebody else's */
+		kill(p->tid, SIGKILL);
 	party_join(p);
 }
 
