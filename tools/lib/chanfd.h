@@ -15,9 +15,9 @@
  * Wrong handles: EBADF (not an open descriptor; -1 too: Go would block on a nil
  * channel for good, rule C8, and hide the bug), ENOTTY (not a handle, not one
  * of the right type, or the module is older than this header; what waits for a
- * waitgroup, a context or one of several cases says EINVAL to that), EPERM (the
- * handle has no right to that). These are not repeated below. Nor is EFAULT
- * (a pointer of yours leads nowhere).
+ * waitgroup, a context or one of several cases, or derives from a context, says
+ * EINVAL to that), EPERM (the handle has no right to that). These are not
+ * repeated below. Nor is EFAULT (a pointer of yours leads nowhere).
  *
  * Making a handle needs /dev/chanfd, which is opened and closed again in the
  * call: the library keeps no descriptor that a program which closes or reuses
@@ -443,7 +443,7 @@ int chanfd_token_done(int token, int err);
 
 /**
  * struct chanfd_round - how a round of a waitgroup stands
- * @number:	of the round, from 1; 0 before the first
+ * @number:	of the round, from 1; 0: there was none yet
  * @broken:	members that ended without being done
  * @error:	first error that one was done with, or 0
  */
@@ -511,7 +511,7 @@ int chanfd_waitgroup_info(int wg, struct chanfd_waitgroup_info *info);
  *
  * Return: a handle that observes, derives and cancels, O_CLOEXEC. Do not give
  * this one to workers: use chanfd_context_pair() or chanfd_reduce(). EBADF,
- * EPERM or ENOTTY (@parent), the errors of making.
+ * EPERM or EINVAL (@parent), the errors of making.
  */
 int chanfd_context(int parent);
 
@@ -681,8 +681,8 @@ int chanfd_context_bind(int ctx, int fd, short events, int cause);
  * @status:	CHANFD_WAIT: first error of the round; CHANFD_DONE: the cause
  * @size:	CHANFD_RECV: bytes received; CHANFD_WAIT: members broken;
  *		CHANFD_POLL: events that are ready
- * @number:	CHANFD_SEND, CHANFD_RECV: of the message; CHANFD_WAIT: of the
- *		round
+ * @number:	CHANFD_SEND, CHANFD_RECV: of the message, from 0; CHANFD_WAIT: of
+ *		the round, from 1 (0: there was none yet)
  */
 struct chanfd_outcome {
 	int index;
