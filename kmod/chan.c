@@ -32,107 +32,18 @@
  */
 
 #include <linux/kernel.h>
-#include <linux/mm.h>
-#include <linux/module.h>
 #include <linux/pagemap.h>
-#include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
-#include "compat.h"
-#include "object.h"
-#include "wait.h"
+#include "chan.h"
 
-/* A batch of more bytes is cut short: copies are made under the lock. */
-#define BATCH_BYTES	SZ_256K
-
-#define CHANNEL_FLAGS	(CHANFD_PAIR | CHANFD_NONBLOCK | CHANFD_INHERIT | CHANFD_VARIABLE)
-
-/**
- * struct channel
- * @obj:	head
- * @elem_size:	immutable; the most, if @variable
- * @capacity:	immutable
- * @variable:	immutable
- * @boxed:	immutable: messages have boxes, there is no ring
- * @closed:	by CHANFD_IOC_CLOSE
- * @cause:	given then
- * @head:	slot of the first message in the ring
- * @used:	slots that hold one
- * @boxes:	of messages that come before those in the ring, by number
- * @nr_boxes:	how many
- * @senders:	that wait for room
- * @receivers:	that wait for a message
- * @sent:	messages accepted so far; also the number of the next
- * @received:	consumed, for good so far as anybody knows
- * @returned:	came back
- * @dropped:	because no receiver was left
- * @readable:	pollers of receiving handles
- * @writable:	pollers of sending handles
- * @ring:	immutable: capacity * elem_size bytes
+/* A batch of more bytes is cut short: copies are made under the lock. Nor does a select
+ * hold more than that.
  */
-struct channel {
-	struct chanfd_object obj;
-	u32 elem_size;
-	u32 capacity;
-	bool variable;
-	bool boxed;
-	bool closed;
-	s32 cause;
-	u32 head;
-	u32 used;
-	struct list_head boxes;
-	u32 nr_boxes;
-	struct chanfd_queue senders;
-	struct chanfd_queue receivers;
-	u64 sent;
-	u64 received;
-	u64 returned;
-	u64 dropped;
-	wait_queue_head_t readable;
-	wait_queue_head_t writable;
-	u8 *ring;
-};
-
-static struct channel *to_channel(struct chanfd_object *obj)
-{
-	return container_of(obj, struct channel, obj);
-}
-
-static u32 length(const struct channel *ch)
-{
-	return ch->used + ch->nr_boxes;
-}
-
-/* Room for how many more? Less than none where some came back. */
-static u32 room(const struct channel *ch)
-{
-	u32 len = length(ch);
-
-	return len < ch->capacity ? ch->capacity - len : 0;
-}
-
-/* What a send fails with, or 0. */
-static int send_error(const struct channel *ch)
-{
-	if (ch->closed)
-		return -EPIPE;
-	return ch->obj.readers ? 0 : -ECONNRESET;
-}
-
-/* Is a channel without messages at its end? */
-static bool at_end(const struct channel *ch)
-{
-	return ch->closed || !ch->obj.writers;
-}
-
-/* What a receive fails with then; 0 is the orderly end. */
-static int end_error(const struct channel *ch)
-{
-	return ch->closed ? -ch->cause : -ECONNRESET;
-}
+#define BATCH_BYTES	CHANFD_MAX_BYTES
 
 static u8 *slot(const struct channel *ch, u32 n)
 {
@@ -264,59 +175,27 @@ static void refill(struct channel *ch, struct list_head *claimed)
 
 /* Readiness (C35) */
 
-/* Context: lock held. */
-static __poll_t read_events(const struct channel *ch)
-{
-	__poll_t events = 0;
-
-	if (length(ch) || ch->senders.len || at_end(ch))
-		events |= EPOLLIN | EPOLLRDNORM;
-	if (!ch->obj.writers && !ch->closed)
-		events |= EPOLLERR;
-	if (ch->closed && !length(ch))
-		events |= EPOLLHUP;
-	return events;
-}
-
-/* Context: lock held. */
-static __poll_t write_events(const struct channel *ch)
-{
-	__poll_t events = 0;
-
-	if (room(ch) || ch->receivers.len || send_error(ch))
-		events |= EPOLLOUT | EPOLLWRNORM;
-	if (!ch->obj.readers)
-		events |= EPOLLERR;
-	if (ch->closed && !length(ch))
-		events |= EPOLLHUP;
-	return events;
-}
-
 /*
  * io_uring believes what a wakeup says and does not ask again: it must say what
  * is so. Context: no locks held.
  */
-static void wake_readable(struct channel *ch, int nr)
+void chanfd_tell_readable(struct channel *ch, int nr)
 {
 	__poll_t events;
 
-	if (!wq_has_sleeper(&ch->readable))
-		return;
 	spin_lock(&ch->obj.lock);
-	events = read_events(ch);
+	events = channel_read_events(ch);
 	spin_unlock(&ch->obj.lock);
 	if (events)
 		chanfd_wake_pollers(&ch->readable, nr, events);
 }
 
-static void wake_writable(struct channel *ch, int nr)
+void chanfd_tell_writable(struct channel *ch, int nr)
 {
 	__poll_t events;
 
-	if (!wq_has_sleeper(&ch->writable))
-		return;
 	spin_lock(&ch->obj.lock);
-	events = write_events(ch);
+	events = channel_write_events(ch);
 	spin_unlock(&ch->obj.lock);
 	if (events)
 		chanfd_wake_pollers(&ch->writable, nr, events);
@@ -325,9 +204,10 @@ static void wake_writable(struct channel *ch, int nr)
 /* @nr messages were taken; the last one of a closed channel is its hangup. */
 static void wake_after_receive(struct channel *ch, int nr)
 {
-	wake_writable(ch, nr);
-	if (data_race(ch->closed) && !data_race(length(ch)))
-		wake_readable(ch, 0);
+	chanfd_wake_writable(ch, nr);
+	/* A hint: whoever takes the last message sees both. */
+	if (data_race(ch->closed && !length(ch)))
+		chanfd_wake_readable(ch, 0);
 }
 
 /* Sending */
@@ -374,11 +254,11 @@ out:
 	spin_unlock(&ch->obj.lock);
 	chanfd_wake(&claimed);
 	if (news)
-		wake_readable(ch, news);
+		chanfd_wake_readable(ch, news);
 	return 0;
 }
 
-static const struct chanfd_waiter_ops send_ops = {
+const struct chanfd_waiter_ops chanfd_send_ops = {
 	.ready = send_ready,
 	.attempt = send_attempt,
 };
@@ -553,6 +433,7 @@ static noinline void recv_parked(struct channel *ch, struct chanfd_waiter *w)
 	}
 	spin_unlock(&ch->obj.lock);
 	chanfd_wake(&claimed);
+	wake_after_receive(ch, 1);
 }
 
 static noinline int recv_now(struct channel *ch, struct chanfd_waiter *w)
@@ -587,9 +468,8 @@ static int recv_attempt(struct chanfd_waiter *w, bool park)
 	} else {
 		chanfd_park(&ch->receivers, w);
 		spin_unlock(&ch->obj.lock);
+		chanfd_wake_writable(ch, 1);	/* a committed receiver (C35) */
 	}
-	/* Pollers see room, or a committed receiver (C35). */
-	wake_after_receive(ch, 1);
 	return 0;
 }
 
@@ -606,42 +486,36 @@ static int recv_fault_in(struct chanfd_waiter *w)
 	return missing ? -EFAULT : 0;
 }
 
-static const struct chanfd_waiter_ops recv_ops = {
+const struct chanfd_waiter_ops chanfd_recv_ops = {
 	.ready = recv_ready,
 	.attempt = recv_attempt,
 	.fault_in = recv_fault_in,
 };
 
-/* A message that its receiver could not take is the next again. */
+/* A message that its receiver could not take is the next again: the receiver has its
+ * handle open, so the channel has a reader.
+ */
 static void return_message(struct channel *ch, struct chanfd_message *msg)
 {
 	struct chanfd_waiter *r;
 	struct list_head *pos;
 	LIST_HEAD(claimed);
-	bool kept;
 
 	spin_lock(&ch->obj.lock);
-	kept = ch->obj.readers;
 	ch->received--;
 	ch->returned++;
-	if (kept) {
-		list_for_each(pos, &ch->boxes)
-			if (list_entry(pos, struct chanfd_message, node)->seq > msg->seq)
-				break;
-		list_add_tail(&msg->node, pos);
-		ch->nr_boxes++;
-		while (length(ch) && (r = chanfd_claim_first(&ch->receivers, NULL))) {
-			take(ch, r);
-			chanfd_claim_end(r, NULL, &claimed);
-		}
-	} else {
-		ch->dropped++;
+	list_for_each(pos, &ch->boxes)
+		if (list_entry(pos, struct chanfd_message, node)->seq > msg->seq)
+			break;
+	list_add_tail(&msg->node, pos);
+	ch->nr_boxes++;
+	while (length(ch) && (r = chanfd_claim_first(&ch->receivers, NULL))) {
+		take(ch, r);
+		chanfd_claim_end(r, NULL, &claimed);
 	}
 	spin_unlock(&ch->obj.lock);
 	chanfd_wake(&claimed);
-	wake_readable(ch, 1);
-	if (!kept)
-		kvfree(msg);
+	chanfd_wake_readable(ch, 1);
 }
 
 /* A box for what is in a call's slot: small, and it must not be lost. */
@@ -689,12 +563,6 @@ int chanfd_recv_finish(struct chanfd_waiter *w)
 	return 0;
 }
 
-/* May a message have this size? */
-static bool size_fits(const struct channel *ch, size_t size)
-{
-	return ch->variable ? size && size <= ch->elem_size : size == ch->elem_size;
-}
-
 /* Fills one box from where the caller has its messages. */
 static int load_box(struct chanfd_waiter *w, struct iov_iter *from, u32 size)
 {
@@ -714,7 +582,7 @@ static int load_box(struct chanfd_waiter *w, struct iov_iter *from, u32 size)
  * @buf: where the caller has the message; it is copied in
  * @size: its bytes
  *
- * Return: 0, %-EMSGSIZE, %-EFAULT or %-ENOMEM. Undone by chanfd_send_unload().
+ * Return: 0, %-EMSGSIZE, %-E2BIG (all cases together), %-EFAULT or %-ENOMEM. Undone by chanfd_send_unload().
  */
 int chanfd_send_case(struct chanfd_waiter *w, const void __user *buf, u32 size)
 {
@@ -722,10 +590,13 @@ int chanfd_send_case(struct chanfd_waiter *w, const void __user *buf, u32 size)
 	struct iov_iter from;
 	int err;
 
-	w->ops = &send_ops;
+	w->ops = &chanfd_send_ops;
 	INIT_LIST_HEAD(&w->send.msgs);
 	if (!size_fits(to_channel(w->obj), size))
 		return -EMSGSIZE;
+	w->call->bytes += size;
+	if (w->call->bytes > BATCH_BYTES)
+		return -E2BIG;
 	iov_iter_init(&from, ITER_SOURCE, &iov, 1, size);
 	err = load_box(w, &from, size);
 	if (err)
@@ -747,7 +618,7 @@ int chanfd_recv_case(struct chanfd_waiter *w, void __user *buf, u32 room)
 {
 	struct channel *ch = to_channel(w->obj);
 
-	w->ops = &recv_ops;
+	w->ops = &chanfd_recv_ops;
 	w->recv.buf = buf;
 	w->recv.room = room;
 	if (buf && !ch->variable && room < ch->elem_size)
@@ -765,13 +636,6 @@ void chanfd_send_unload(struct chanfd_waiter *w)
 		kvfree(msg);
 }
 
-/* How an operation of one case may wait. */
-struct how {
-	bool nonblock;
-	ktime_t deadline;
-	struct chanfd_waiter *context;
-};
-
 static noinline int wait_to_send(struct chanfd_waiter *w, const struct how *how)
 {
 	struct chanfd_call call = {
@@ -786,7 +650,7 @@ static noinline int wait_to_send(struct chanfd_waiter *w, const struct how *how)
 }
 
 /* Sends up to @w->count messages; how many it were. */
-static int send_some(struct chanfd_waiter *w, const struct how *how)
+int chanfd_send_some(struct chanfd_waiter *w, const struct how *how)
 {
 	int err;
 
@@ -816,7 +680,7 @@ static noinline int wait_to_receive(struct chanfd_waiter *w, const struct how *h
 }
 
 /* Receives up to @w->count messages; how many it were, none at the orderly end. */
-static int recv_some(struct chanfd_waiter *w, const struct how *how)
+int chanfd_recv_some(struct chanfd_waiter *w, const struct how *how)
 {
 	int err = chanfd_attempt(w);
 
@@ -846,7 +710,7 @@ static int send_boxes(struct chanfd_waiter *w, struct iov_iter *from, const u32 
 	}
 	w->count = i;
 	if (!ret)
-		ret = send_some(w, how);
+		ret = chanfd_send_some(w, how);
 	chanfd_send_unload(w);
 	return ret;
 }
@@ -865,7 +729,7 @@ static int send_slots(struct chanfd_waiter *w, struct iov_iter *from, const stru
 	}
 	w->send.data = copy;
 	if (copy_from_iter_full(copy, size, from))
-		ret = send_some(w, how);
+		ret = chanfd_send_some(w, how);
 	if (copy != small)
 		kvfree(copy);
 	return ret;
@@ -875,7 +739,7 @@ static int send_slots(struct chanfd_waiter *w, struct iov_iter *from, const stru
  * What a send comes to most of the time: one slot is filled, and nobody waits.
  * False if it is not so.
  */
-static bool send_at_once(struct channel *ch, const void *data)
+bool chanfd_send_at_once(struct channel *ch, const void *data)
 {
 	bool sent;
 
@@ -888,12 +752,12 @@ static bool send_at_once(struct channel *ch, const void *data)
 	}
 	spin_unlock(&ch->obj.lock);
 	if (sent)
-		wake_readable(ch, 1);
+		chanfd_wake_readable(ch, 1);
 	return sent;
 }
 
 /* And a receive: one slot is emptied, and nobody waits. */
-static bool recv_at_once(struct channel *ch, void __user *buf)
+bool chanfd_recv_at_once(struct channel *ch, void __user *buf)
 {
 	bool received = false;
 
@@ -914,537 +778,10 @@ static bool recv_at_once(struct channel *ch, void __user *buf)
 }
 
 /* Sends what @from holds: @w->count messages, of @sizes if they vary. */
-static int send_from(struct chanfd_waiter *w, struct iov_iter *from, const u32 *sizes,
+int chanfd_send_from(struct chanfd_waiter *w, struct iov_iter *from, const u32 *sizes,
 		     const struct how *how)
 {
 	if (to_channel(w->obj)->boxed)
 		return send_boxes(w, from, sizes, how);
 	return send_slots(w, from, how);
-}
-
-/* Is a message of @size bytes all that a slot holds? */
-static bool is_slot(const struct channel *ch, size_t size)
-{
-	return size == ch->elem_size && !ch->boxed && size;
-}
-
-/* read(2) and write(2), and what readv(2) and io_uring make of them */
-
-/* How many messages a write of @size bytes sends, or why it can't. */
-static int write_count(const struct channel *ch, size_t size)
-{
-	if (!ch->elem_size)
-		return -EMSGSIZE;
-	if (ch->variable)
-		return size <= ch->elem_size ? !!size : -EMSGSIZE;
-	if (size % ch->elem_size)
-		return -EMSGSIZE;
-	return min_t(size_t, size / ch->elem_size, CHANFD_MAX_BATCH);
-}
-
-/* How many a read of @size bytes may receive. */
-static int read_count(const struct channel *ch, size_t size)
-{
-	if (!ch->elem_size)
-		return -EMSGSIZE;
-	if (ch->variable)
-		return !!size;
-	if (size && size < ch->elem_size)
-		return -EMSGSIZE;
-	return min_t(size_t, size / ch->elem_size, CHANFD_MAX_BATCH);
-}
-
-static ssize_t read_messages(struct channel *ch, struct iov_iter *to, bool nonblock)
-{
-	struct how how = { nonblock, KTIME_MAX };
-	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &recv_ops };
-	int ret = read_count(ch, iov_iter_count(to));
-
-	if (ret <= 0)
-		return ret;
-	w.count = ret;
-	w.recv.iter = to;
-	ret = recv_some(&w, &how);
-	return ret < 0 ? ret : (ssize_t)w.recv.bytes;
-}
-
-static ssize_t write_messages(struct channel *ch, struct iov_iter *from, bool nonblock)
-{
-	struct how how = { nonblock, KTIME_MAX };
-	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops };
-	u32 size = iov_iter_count(from);
-	int ret = write_count(ch, iov_iter_count(from));
-
-	if (ret <= 0)
-		return ret;
-	w.count = ret;
-	if (!ch->variable)
-		iov_iter_truncate(from, (u64)ret * ch->elem_size);
-	ret = send_from(&w, from, ch->variable ? &size : NULL, &how);
-	if (ret < 0)
-		return ret;
-	return ch->variable ? size : (ssize_t)ret * ch->elem_size;
-}
-
-/* One message for one slot, which could not be sent at once. */
-static noinline ssize_t write_slot(struct channel *ch, const void *data, bool nonblock)
-{
-	struct how how = { nonblock, KTIME_MAX };
-	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops, .count = 1 };
-	int ret;
-
-	w.send.data = data;
-	ret = send_some(&w, &how);
-	return ret < 0 ? ret : (ssize_t)ch->elem_size;
-}
-
-static ssize_t channel_write(struct file *file, const char __user *buf, size_t size,
-			     loff_t *pos)
-{
-	struct channel *ch = file->private_data;
-	struct iovec iov = { (void __user *)buf, size };
-	struct iov_iter from;
-	u8 copy[CHANFD_SLOT_MAX] __uninitialized;
-
-	if (is_slot(ch, size)) {
-		if (copy_from_user(copy, buf, size))
-			return -EFAULT;
-		if (send_at_once(ch, copy))
-			return size;
-		return write_slot(ch, copy, file->f_flags & O_NONBLOCK);
-	}
-	iov_iter_init(&from, ITER_SOURCE, &iov, 1, size);
-	return write_messages(ch, &from, file->f_flags & O_NONBLOCK);
-}
-
-static ssize_t channel_read(struct file *file, char __user *buf, size_t size, loff_t *pos)
-{
-	struct channel *ch = file->private_data;
-	struct iovec iov = { buf, size };
-	struct iov_iter to;
-
-	if (is_slot(ch, size) && recv_at_once(ch, buf))
-		return size;
-	iov_iter_init(&to, ITER_DEST, &iov, 1, size);
-	return read_messages(ch, &to, file->f_flags & O_NONBLOCK);
-}
-
-static bool iocb_nonblock(struct kiocb *iocb)
-{
-	return iocb->ki_flags & IOCB_NOWAIT || iocb->ki_filp->f_flags & O_NONBLOCK;
-}
-
-static ssize_t channel_write_iter(struct kiocb *iocb, struct iov_iter *from)
-{
-	return write_messages(iocb->ki_filp->private_data, from, iocb_nonblock(iocb));
-}
-
-static ssize_t channel_read_iter(struct kiocb *iocb, struct iov_iter *to)
-{
-	return read_messages(iocb->ki_filp->private_data, to, iocb_nonblock(iocb));
-}
-
-/* ioctls */
-
-static int transfer_get(struct chanfd_transfer *t, struct how *how,
-			struct file *file, unsigned int cmd, void __user *arg)
-{
-	int err = CHANFD_GET_ARG(t, seq, cmd, arg);
-
-	if (err)
-		return err;
-	if (t->flags & ~CHANFD_NONBLOCK || !t->count || t->count > CHANFD_MAX_BATCH)
-		return -EINVAL;
-	how->nonblock = t->flags & CHANFD_NONBLOCK || file->f_flags & O_NONBLOCK;
-	how->deadline = chanfd_deadline(t->deadline);
-	return 0;
-}
-
-/* The sizes of the messages of a batch, where they vary. */
-static u32 *transfer_sizes(const struct channel *ch, const struct chanfd_transfer *t)
-{
-	u32 *sizes;
-
-	if (!t->sizes) {
-		if (ch->variable && t->count > 1)
-			return ERR_PTR(-EINVAL);
-		return NULL;
-	}
-	if (!ch->variable)
-		return ERR_PTR(-EINVAL);
-	sizes = kcalloc(t->count, sizeof(u32), GFP_KERNEL_ACCOUNT);
-	return sizes ?: ERR_PTR(-ENOMEM);
-}
-
-static int check_sizes(const struct channel *ch, const struct chanfd_transfer *t,
-		       u32 *sizes)
-{
-	u64 total = 0;
-	u32 i;
-
-	if (!ch->variable)
-		return t->size == (u64)t->count * ch->elem_size ? 0 : -EMSGSIZE;
-	if (!sizes)
-		return size_fits(ch, t->size) ? 0 : -EMSGSIZE;
-	if (copy_from_user(sizes, u64_to_user_ptr(t->sizes), t->count * sizeof(u32)))
-		return -EFAULT;
-	for (i = 0; i < t->count; i++) {
-		if (!size_fits(ch, sizes[i]))
-			return -EMSGSIZE;
-		total += sizes[i];
-	}
-	return total == t->size ? 0 : -EMSGSIZE;
-}
-
-static int channel_send(struct file *file, unsigned int cmd, void __user *arg)
-{
-	struct channel *ch = file->private_data;
-	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &send_ops };
-	struct chanfd_waiter limit __uninitialized;
-	struct chanfd_transfer t;
-	struct iov_iter from;
-	struct iovec iov;
-	struct how how;
-	u32 *sizes;
-	int ret;
-
-	ret = transfer_get(&t, &how, file, cmd, arg);
-	if (ret)
-		return ret;
-	sizes = transfer_sizes(ch, &t);
-	if (IS_ERR(sizes))
-		return PTR_ERR(sizes);
-	ret = check_sizes(ch, &t, sizes);
-	if (ret)
-		goto out_free;
-	how.context = chanfd_limit_get(&limit, t.context);
-	if (IS_ERR(how.context)) {
-		ret = PTR_ERR(how.context);
-		goto out_free;
-	}
-	w.count = t.count;
-	iov = (struct iovec){ u64_to_user_ptr(t.buf), t.size };
-	iov_iter_init(&from, ITER_SOURCE, &iov, 1, t.size);
-	ret = send_from(&w, &from, sizes ?: ch->variable ? &t.size : NULL, &how);
-	chanfd_limit_put(how.context);
-	if (ret > 0) {
-		/* Sent is sent: a bad pointer takes nothing back. */
-		t.seq = w.number;
-		CHANFD_PUT_ARG(&t, cmd, arg);
-	}
-out_free:
-	kfree(sizes);
-	return ret;
-}
-
-static int channel_recv(struct file *file, unsigned int cmd, void __user *arg)
-{
-	struct channel *ch = file->private_data;
-	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &recv_ops };
-	struct chanfd_waiter limit __uninitialized;
-	struct chanfd_transfer t;
-	struct how how;
-	u32 *sizes;
-	int ret;
-
-	ret = transfer_get(&t, &how, file, cmd, arg);
-	if (ret)
-		return ret;
-	if (t.buf && !ch->variable && t.size < ch->elem_size)
-		return -EMSGSIZE;
-	/* Results that have nowhere to go are found before a message is taken. */
-	if (CHANFD_PUT_ARG(&t, cmd, arg))
-		return -EFAULT;
-	sizes = transfer_sizes(ch, &t);
-	if (IS_ERR(sizes))
-		return PTR_ERR(sizes);
-	if (sizes && clear_user(u64_to_user_ptr(t.sizes), t.count * sizeof(u32))) {
-		ret = -EFAULT;
-		goto out_free;
-	}
-	how.context = chanfd_limit_get(&limit, t.context);
-	if (IS_ERR(how.context)) {
-		ret = PTR_ERR(how.context);
-		goto out_free;
-	}
-	w.count = t.count;
-	w.recv.buf = u64_to_user_ptr(t.buf);
-	w.recv.room = t.size;
-	w.recv.sizes = sizes;
-	if (t.buf && !ch->variable && ch->elem_size)
-		w.count = min(w.count, t.size / ch->elem_size);
-	ret = recv_some(&w, &how);
-	chanfd_limit_put(how.context);
-	if (ret >= 0) {
-		t.size = w.recv.bytes;
-		t.seq = w.number;
-		if (sizes && copy_to_user(u64_to_user_ptr(t.sizes), sizes, ret * sizeof(u32)))
-			goto out_free;	/* unmapped meanwhile; received is received */
-		CHANFD_PUT_ARG(&t, cmd, arg);
-	}
-out_free:
-	kfree(sizes);
-	return ret;
-}
-
-struct end {
-	int send_error;
-	int recv_error;
-};
-
-static void end_outcome(struct chanfd_waiter *w, const void *arg)
-{
-	const struct end *end = arg;
-
-	w->error = w->ops == &send_ops ? end->send_error : end->recv_error;
-}
-
-/* The channel has ended one way or another: nobody waits any longer. */
-static void end_waits(struct channel *ch, struct chanfd_queue *q, const struct end *end)
-{
-	chanfd_release_all(&ch->obj, &q->list, end_outcome, end);
-}
-
-static void wake_all_pollers(struct channel *ch)
-{
-	wake_readable(ch, 0);
-	wake_writable(ch, 0);
-}
-
-static int channel_close(struct channel *ch, unsigned int cmd, void __user *arg)
-{
-	struct chanfd_close c;
-	struct end end;
-	bool won;
-	int err;
-
-	err = CHANFD_GET_ARG(&c, reserved, cmd, arg);
-	if (err)
-		return err;
-	if (c.reserved || c.cause < 0 || c.cause > MAX_ERRNO)
-		return -EINVAL;
-	spin_lock(&ch->obj.lock);
-	won = !ch->closed;
-	if (won) {
-		ch->closed = true;
-		ch->cause = c.cause;
-	}
-	spin_unlock(&ch->obj.lock);
-	if (!won)
-		return -EPIPE;
-	end.send_error = -EPIPE;
-	end.recv_error = -c.cause;
-	end_waits(ch, &ch->receivers, &end);
-	end_waits(ch, &ch->senders, &end);
-	wake_all_pollers(ch);
-	return 0;
-}
-
-/* No receiver will come again: the messages have nowhere to go. */
-static void purge(struct channel *ch)
-{
-	struct chanfd_message *msg, *next;
-	LIST_HEAD(dropped);
-
-	spin_lock(&ch->obj.lock);
-	list_splice_init(&ch->boxes, &dropped);
-	ch->dropped += length(ch);
-	ch->nr_boxes = 0;
-	ch->used = 0;
-	spin_unlock(&ch->obj.lock);
-	list_for_each_entry_safe(msg, next, &dropped, node) {
-		kvfree(msg);
-		cond_resched();
-	}
-}
-
-static void channel_abandoned(struct chanfd_object *obj, u32 rights)
-{
-	static const struct end end = { -ECONNRESET, -ECONNRESET };
-	struct channel *ch = to_channel(obj);
-
-	if (rights & CHANFD_READ) {
-		end_waits(ch, &ch->senders, &end);
-		purge(ch);
-	}
-	if (rights & CHANFD_WRITE)
-		end_waits(ch, &ch->receivers, &end);
-	wake_all_pollers(ch);
-}
-
-static int channel_get_info(struct channel *ch, unsigned int cmd, void __user *arg)
-{
-	struct chanfd_channel_info info = {
-		.flags = ch->variable ? CHANFD_VARIABLE : 0,
-		.elem_size = ch->elem_size,
-		.capacity = ch->capacity,
-	};
-
-	if (_IOC_SIZE(cmd) < sizeof(info))
-		return -ENOTTY;
-	spin_lock(&ch->obj.lock);
-	info.len = length(ch);
-	info.cause = ch->cause;
-	info.senders = ch->obj.writers;
-	info.receivers = ch->obj.readers;
-	info.waiting_senders = ch->senders.len;
-	info.waiting_receivers = ch->receivers.len;
-	info.sent = ch->sent;
-	info.received = ch->received;
-	info.returned = ch->returned;
-	info.dropped = ch->dropped;
-	if (ch->closed)
-		info.state |= CHANFD_CLOSED;
-	spin_unlock(&ch->obj.lock);
-	if (!info.senders)
-		info.state |= CHANFD_NO_SENDERS;
-	if (!info.receivers)
-		info.state |= CHANFD_NO_RECEIVERS;
-	return CHANFD_PUT_ARG(&info, cmd, arg);
-}
-
-static long channel_ioctl(struct file *file, unsigned int cmd, unsigned long uarg)
-{
-	struct channel *ch = file->private_data;
-	void __user *arg = (void __user *)uarg;
-
-	switch (CHANFD_CMD(cmd)) {
-	case CHANFD_CMD(CHANFD_IOC_SEND):
-		return file->f_mode & FMODE_WRITE ? channel_send(file, cmd, arg) : -EPERM;
-	case CHANFD_CMD(CHANFD_IOC_RECV):
-		return file->f_mode & FMODE_READ ? channel_recv(file, cmd, arg) : -EPERM;
-	case CHANFD_CMD(CHANFD_IOC_CLOSE):
-		return file->f_mode & FMODE_WRITE ? channel_close(ch, cmd, arg) : -EPERM;
-	case CHANFD_CMD(CHANFD_IOC_CHANNEL_INFO):
-		return channel_get_info(ch, cmd, arg);
-	}
-	return chanfd_handle_ioctl(file, cmd, arg);
-}
-
-static __poll_t channel_poll(struct file *file, poll_table *table)
-{
-	struct channel *ch = file->private_data;
-	__poll_t events = 0;
-
-	if (file->f_mode & FMODE_READ)
-		poll_wait(file, &ch->readable, table);
-	if (file->f_mode & FMODE_WRITE)
-		poll_wait(file, &ch->writable, table);
-	spin_lock(&ch->obj.lock);
-	if (file->f_mode & FMODE_READ)
-		events |= read_events(ch);
-	if (file->f_mode & FMODE_WRITE)
-		events |= write_events(ch);
-	spin_unlock(&ch->obj.lock);
-	return events;
-}
-
-static void channel_show_fdinfo(struct seq_file *m, struct file *file)
-{
-	struct channel *ch = file->private_data;
-	u32 len, senders, receivers;
-	const char *state = "open";
-
-	spin_lock(&ch->obj.lock);
-	len = length(ch);
-	senders = ch->senders.len;
-	receivers = ch->receivers.len;
-	if (ch->closed)
-		state = "closed";
-	else if (!ch->obj.writers || !ch->obj.readers)
-		state = "orphaned";
-	spin_unlock(&ch->obj.lock);
-	chanfd_show_object(m, file, &ch->obj);
-	seq_printf(m, "chanfd-elem-size:\t%u%s\n", ch->elem_size,
-		   ch->variable ? " variable" : "");
-	seq_printf(m, "chanfd-capacity:\t%u\n", ch->capacity);
-	seq_printf(m, "chanfd-len:\t%u\n", len);
-	seq_printf(m, "chanfd-state:\t%s\n", state);
-	seq_printf(m, "chanfd-waiting:\t%u senders %u receivers\n", senders, receivers);
-}
-
-const struct file_operations chanfd_channel_fops = {
-	CHANFD_HANDLE_FOPS,
-	.read		= channel_read,
-	.write		= channel_write,
-	.read_iter	= channel_read_iter,
-	.write_iter	= channel_write_iter,
-	.poll		= channel_poll,
-	.unlocked_ioctl	= channel_ioctl,
-	.show_fdinfo	= channel_show_fdinfo,
-};
-
-static void channel_free(struct chanfd_object *obj)
-{
-	struct channel *ch = to_channel(obj);
-
-	purge(ch);
-	kvfree(ch->ring);
-	kfree(ch);
-}
-
-const struct chanfd_type chanfd_channel_type = {
-	.number		= CHANFD_TYPE_CHANNEL,
-	.name		= "channel",
-	.file_name	= "[chanfd-channel]",
-	.fops		= &chanfd_channel_fops,
-	.abandoned	= channel_abandoned,
-	.free		= channel_free,
-};
-
-static struct channel *channel_new(const struct chanfd_channel *c)
-{
-	bool variable = c->flags & CHANFD_VARIABLE;
-	bool boxed = variable || c->elem_size > CHANFD_SLOT_MAX;
-	size_t bytes = (size_t)c->capacity * c->elem_size;
-	struct channel *ch;
-	int err;
-
-	ch = kzalloc(sizeof(*ch), GFP_KERNEL_ACCOUNT);
-	if (!ch)
-		return ERR_PTR(-ENOMEM);
-	ch->elem_size = c->elem_size;
-	ch->capacity = c->capacity;
-	ch->variable = variable;
-	ch->boxed = boxed;
-	INIT_LIST_HEAD(&ch->boxes);
-	chanfd_queue_init(&ch->senders);
-	chanfd_queue_init(&ch->receivers);
-	init_waitqueue_head(&ch->readable);
-	init_waitqueue_head(&ch->writable);
-	err = chanfd_object_init(&ch->obj, &chanfd_channel_type, c->name, bytes);
-	if (err)
-		goto out_free;
-	if (!boxed && bytes) {
-		ch->ring = kvmalloc(bytes, GFP_KERNEL_ACCOUNT);
-		if (!ch->ring) {
-			chanfd_object_release(&ch->obj);
-			err = -ENOMEM;
-			goto out_free;
-		}
-	}
-	return ch;
-
-out_free:
-	kfree(ch);
-	return ERR_PTR(err);
-}
-
-long chanfd_channel_create(unsigned int cmd, void __user *arg)
-{
-	struct chanfd_channel c;
-	struct channel *ch;
-	int err;
-
-	err = CHANFD_GET_ARG(&c, id, cmd, arg);
-	if (err)
-		return err;
-	if (c.flags & ~CHANNEL_FLAGS || c.reserved ||
-	    c.elem_size > CHANFD_MAX_MESSAGE || c.capacity > CHANFD_MAX_CAPACITY ||
-	    (c.flags & CHANFD_VARIABLE && !c.elem_size))
-		return -EINVAL;
-	ch = channel_new(&c);
-	if (IS_ERR(ch))
-		return PTR_ERR(ch);
-	return CHANFD_PUBLISH(&ch->obj, CHANFD_READ | CHANFD_WRITE, &c, cmd, arg);
 }

@@ -82,7 +82,7 @@ static inline ktime_t chanfd_ktime_to_host(ktime_t t)
 static inline ktime_t chanfd_ktime_from_host(ktime_t t)
 {
 #ifdef CONFIG_TIME_NS
-	return ktime_add(t, timespec64_to_ktime(current->nsproxy->time_ns->offsets.monotonic));
+	return ktime_add_safe(t, timespec64_to_ktime(current->nsproxy->time_ns->offsets.monotonic));
 #else
 	return t;
 #endif

@@ -32,108 +32,26 @@
  *
  * Lifetimes: the timer of a deadline, and what waits at a bound file, take a
  * reference when they fire, and leave the rest to a work item: they may fire in
- * interrupt context. Both are stopped before the context is freed.
+ * interrupt context. Both are stopped before the context is freed. The module goes
+ * when no context is left, so no work is.
  */
 
 #include <linux/file.h>
-#include <linux/hrtimer.h>
-#include <linux/magic.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
-#include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/workqueue.h>
-#include <net/sock.h>
 
-#include "compat.h"
-#include "object.h"
-#include "wait.h"
+#include "context.h"
 
 #define CONTEXT_FLAGS	(CHANFD_PAIR | CHANFD_OBSERVE | CHANFD_INHERIT | CHANFD_KEEP | \
 			 CHANFD_WITHOUT_CANCEL)
 
-/* What somebody said on cancelling; shared by all contexts that it ended. */
-struct reason {
-	refcount_t ref;
-	u8 text[CHANFD_TEXT_LEN];
-};
+struct workqueue_struct *chanfd_workqueue;
 
-struct value {
-	u8 key[CHANFD_KEY_LEN];
-	u32 size;
-	u8 data[];
-};
-
-/* A deadline of a context's own. */
-struct expiry {
-	struct context *ctx;
-	struct hrtimer timer;
-	struct work_struct work;
-	s32 cause;
-};
-
-/**
- * struct context
- * @obj:	head
- * @parent:	immutable, holds a reference; NULL for a root
- * @root:	immutable, of the tree that ends together; it outlives this
- * @keep:	immutable: CHANFD_KEEP
- * @deadline:	immutable: the earliest that applies; KTIME_MAX for none
- * @expiry:	immutable; NULL unless @deadline is its own
- * @value:	immutable; may be NULL
- * @error:	0, then ECANCELED or ETIMEDOUT; written under obj.lock, read
- *		without (CONTEXT_END)
- * @cause:	valid once @error is set
- * @reason:	likewise; may be NULL
- * @children:	that end with this; under obj.lock
- * @sibling:	in the parent's @children, under the parent's obj.lock
- * @nr_children: that exist and hang on this; under obj.lock
- * @todo:	in the list of the walk that ended this; under root->walk
- * @waiters:	for the end; under obj.lock
- * @drainers:	wait for @nr_children to be zero; under obj.lock
- * @bindings:	to files; under obj.lock
- * @nr_bindings: likewise
- * @walk:	a root's: see above
- * @pollers:	of handles that observe
- */
-struct context {
-	struct chanfd_object obj;
-	struct context *parent;
-	struct context *root;
-	bool keep;
-	ktime_t deadline;
-	struct expiry *expiry;
-	struct value *value;
-	s32 error;
-	s32 cause;
-	struct reason *reason;
-	struct list_head children;
-	struct list_head sibling;
-	u32 nr_children;
-	u32 nr_bindings;
-	struct list_head todo;
-	struct chanfd_queue waiters;
-	struct chanfd_queue drainers;
-	struct list_head bindings;
-	struct mutex walk;		/* a root's: one walk at a time */
-	wait_queue_head_t pollers;
-};
-
-/* How a context ends. */
-struct ending {
-	s32 error;
-	s32 cause;
-	struct reason *reason;
-};
-
-static struct workqueue_struct *workqueue;
-
-static struct context *to_context(struct chanfd_object *obj)
-{
-	return container_of(obj, struct context, obj);
-}
+/* That exist; chanfd_context_exit() waits for the last. */
+static atomic_t contexts = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(last_context);
 
 static struct reason *reason_get(struct reason *reason)
 {
@@ -150,8 +68,6 @@ static void reason_put(struct reason *reason)
 
 /* Waiting */
 
-static const struct chanfd_waiter_ops limit_ops;
-
 static s32 context_error(const struct context *ctx)
 {
 	/* CONTEXT_END: pairs with end_locked() */
@@ -162,7 +78,7 @@ static void done_outcome(struct chanfd_waiter *w, const void *arg)
 {
 	const struct context *ctx = arg;
 
-	w->error = w->ops == &limit_ops ? -ctx->error : 0;
+	w->error = w == w->call->context ? -ctx->error : 0;
 	w->status = ctx->cause;
 }
 
@@ -192,11 +108,6 @@ static int done_attempt(struct chanfd_waiter *w, bool park)
 }
 
 static const struct chanfd_waiter_ops done_ops = {
-	.ready = done_ready,
-	.attempt = done_attempt,
-};
-
-static const struct chanfd_waiter_ops limit_ops = {
 	.ready = done_ready,
 	.attempt = done_attempt,
 };
@@ -272,7 +183,7 @@ struct chanfd_waiter *chanfd_limit_get(struct chanfd_waiter *limit, s32 context)
 		return ERR_PTR(err);
 	}
 	*limit = (struct chanfd_waiter){
-		.ops = &limit_ops,
+		.ops = &done_ops,
 		.obj = obj,
 		.fd = fd,
 	};
@@ -286,8 +197,6 @@ void chanfd_limit_put(struct chanfd_waiter *limit)
 }
 
 /* Ending */
-
-static void release_bindings(struct context *ctx);
 
 /* False if it was done already. Context: lock held. */
 static bool end_locked(struct context *ctx, const struct ending *e)
@@ -314,7 +223,7 @@ static void after_end(struct context *ctx)
 	chanfd_wake_pollers(&ctx->pollers, 0, done_events(ctx));
 	if (ctx->expiry)
 		hrtimer_cancel(&ctx->expiry->timer);
-	release_bindings(ctx);
+	chanfd_release_bindings(ctx);
 }
 
 /* Unlinks a child that is still alive; the caller gets a reference. */
@@ -358,24 +267,25 @@ static void end_descendants(struct list_head *todo, const struct ending *e)
 	}
 }
 
-/* Ends a context and all below it, if it is not done. Context: no locks held. */
-static void end_context(struct context *ctx, const struct ending *e)
+/* Ends a context that has no children. False if it has some, or is done. */
+static bool end_leaf(struct context *ctx, const struct ending *e)
 {
-	LIST_HEAD(todo);
-	bool alone, first = false;
+	bool first;
 
 	spin_lock(&ctx->obj.lock);
-	alone = list_empty(&ctx->children);
-	if (alone)
-		first = end_locked(ctx, e);
+	first = list_empty(&ctx->children) && end_locked(ctx, e);
 	spin_unlock(&ctx->obj.lock);
 	if (first)
 		after_end(ctx);
-	if (alone && first)
-		return;
+	return first;
+}
 
-	/* With children; or done, perhaps by a walk that is still below. */
-	mutex_lock(&ctx->root->walk);
+/* Ends a context and all below it. Context: root->walk held. */
+static void end_tree(struct context *ctx, const struct ending *e)
+{
+	LIST_HEAD(todo);
+	bool first;
+
 	spin_lock(&ctx->obj.lock);
 	first = end_locked(ctx, e);
 	spin_unlock(&ctx->obj.lock);
@@ -384,16 +294,83 @@ static void end_context(struct context *ctx, const struct ending *e)
 		list_add(&ctx->todo, &todo);
 		end_descendants(&todo, e);
 	}
+}
+
+/**
+ * chanfd_end_context() - end a context and all below it, unless it is done
+ * @ctx: the context
+ * @e: how
+ *
+ * When this returns all of them are done, whoever ended them.
+ *
+ * Context: Process context, no locks held. Waits for others who walk the tree.
+ */
+void chanfd_end_context(struct context *ctx, const struct ending *e)
+{
+	if (end_leaf(ctx, e))
+		return;
+	mutex_lock(&ctx->root->walk);
+	end_tree(ctx, e);
 	mutex_unlock(&ctx->root->walk);
+}
+
+/* The same without waiting: false if somebody walks the tree just now. */
+static bool try_end_context(struct context *ctx, const struct ending *e)
+{
+	if (context_error(ctx) || end_leaf(ctx, e))
+		return true;
+	if (!mutex_trylock(&ctx->root->walk))
+		return false;
+	end_tree(ctx, e);
+	mutex_unlock(&ctx->root->walk);
+	return true;
+}
+
+static void ender_work(struct work_struct *work)
+{
+	struct context *ctx = container_of(to_delayed_work(work), struct context, ender);
+
+	if (try_end_context(ctx, &ctx->pending))
+		chanfd_object_put(&ctx->obj);
+	else
+		queue_delayed_work(chanfd_workqueue, &ctx->ender, 1);
+}
+
+/**
+ * chanfd_end_context_soon() - the same, for those who must not wait
+ * @ctx: the context
+ * @error: ECANCELED or ETIMEDOUT
+ * @cause: to give
+ *
+ * Workers, and whoever closes a file, serve more than this tree: another's walk must
+ * not hold them up.
+ *
+ * Context: Process context, no locks held.
+ */
+void chanfd_end_context_soon(struct context *ctx, s32 error, s32 cause)
+{
+	struct ending e = { error, cause };
+	bool first;
+
+	if (try_end_context(ctx, &e))
+		return;
+	spin_lock(&ctx->obj.lock);
+	first = !ctx->pending.error;
+	if (first)
+		ctx->pending = e;
+	spin_unlock(&ctx->obj.lock);
+	if (first) {
+		chanfd_object_get(&ctx->obj);
+		queue_delayed_work(chanfd_workqueue, &ctx->ender, 1);
+	}
 }
 
 static void expiry_work(struct work_struct *work)
 {
 	struct expiry *x = container_of(work, struct expiry, work);
 	struct context *ctx = x->ctx;
-	struct ending e = { ETIMEDOUT, x->cause, NULL };
 
-	end_context(ctx, &e);
+	chanfd_end_context_soon(ctx, ETIMEDOUT, x->cause);
 	chanfd_object_put(&ctx->obj);
 }
 
@@ -402,264 +379,8 @@ static enum hrtimer_restart expired(struct hrtimer *timer)
 	struct expiry *x = container_of(timer, struct expiry, timer);
 
 	if (refcount_inc_not_zero(&x->ctx->obj.ref))
-		queue_work(workqueue, &x->work);
+		queue_work(chanfd_workqueue, &x->work);
 	return HRTIMER_NORESTART;
-}
-
-/* Bindings */
-
-struct hook {
-	struct wait_queue_entry wait;
-	wait_queue_head_t *head;
-	struct binding *binding;
-};
-
-/**
- * struct binding - a file whose readiness ends a context
- * @ref:	one for the context, one while the work is queued
- * @ctx:	valid as long as the hooks are in; the work has a reference
- * @node:	in the context's list
- * @file:	holds a reference
- * @events:	that count
- * @cause:	to give then
- * @hooks:	in the file's wait queues
- * @nr_hooks:	most files have one
- * @too_many:	the file has more than there are hooks
- * @fired:	the work is queued
- * @believe:	a call from the file is enough; it must not be asked again
- * @pt:		to get at the file's wait queues
- * @work:	ends the context
- */
-struct binding {
-	refcount_t ref;
-	struct context *ctx;
-	struct list_head node;
-	struct file *file;
-	__poll_t events;
-	s32 cause;
-	struct hook hooks[2];
-	int nr_hooks;
-	bool too_many;
-	bool fired;
-	bool believe;
-	poll_table pt;
-	struct work_struct work;
-};
-
-static void binding_put(struct binding *b)
-{
-	if (refcount_dec_and_test(&b->ref)) {
-		fput(b->file);
-		kfree(b);
-	}
-}
-
-static void binding_work(struct work_struct *work)
-{
-	struct binding *b = container_of(work, struct binding, work);
-	struct context *ctx = b->ctx;
-	struct ending e = { ECANCELED, b->cause, NULL };
-
-	/* From here on another call queues the work again: full barrier, then look. */
-	xchg(&b->fired, false);
-	if (b->believe || vfs_poll(b->file, NULL) & b->events)
-		end_context(ctx, &e);
-	binding_put(b);
-	chanfd_object_put(&ctx->obj);
-}
-
-static int file_calls(struct wait_queue_entry *wait, unsigned int mode, int sync, void *key)
-{
-	struct hook *hook = container_of(wait, struct hook, wait);
-	struct binding *b = hook->binding;
-	__poll_t events = key_to_poll(key);
-
-	if (events & POLLFREE) {
-		list_del_init(&wait->entry);
-		/* The queue goes before the file; pairs with unhook(). */
-		smp_store_release(&hook->head, NULL);
-		return 1;
-	}
-	if (events && !(events & b->events))
-		return 0;
-	if (xchg(&b->fired, true))
-		return 1;
-	if (refcount_inc_not_zero(&b->ctx->obj.ref)) {
-		refcount_inc(&b->ref);
-		queue_work(workqueue, &b->work);
-	}
-	return 1;
-}
-
-static void unhook(struct hook *hook)
-{
-	wait_queue_head_t *head;
-
-	rcu_read_lock();
-	/* Pairs with file_calls(); RCU keeps a queue that is just going. */
-	head = smp_load_acquire(&hook->head);
-	if (head)
-		remove_wait_queue(head, &hook->wait);
-	rcu_read_unlock();
-}
-
-static void binding_release(struct binding *b)
-{
-	while (b->nr_hooks)
-		unhook(&b->hooks[--b->nr_hooks]);
-	binding_put(b);
-}
-
-static void release_bindings(struct context *ctx)
-{
-	struct binding *b, *next;
-	LIST_HEAD(list);
-
-	spin_lock(&ctx->obj.lock);
-	list_splice_init(&ctx->bindings, &list);
-	spin_unlock(&ctx->obj.lock);
-	list_for_each_entry_safe(b, next, &list, node)
-		binding_release(b);
-}
-
-static void hook_up(struct file *file, wait_queue_head_t *head, poll_table *pt)
-{
-	struct binding *b = container_of(pt, struct binding, pt);
-	struct hook *hook;
-
-	if (b->nr_hooks == ARRAY_SIZE(b->hooks)) {
-		b->too_many = true;
-		return;
-	}
-	hook = &b->hooks[b->nr_hooks++];
-	hook->binding = b;
-	hook->head = head;
-	init_waitqueue_func_entry(&hook->wait, file_calls);
-	add_wait_queue(head, &hook->wait);
-}
-
-/*
- * A context keeps the files open that it is bound to, so none may be bound that
- * could hold a handle of the context: both would stay for ever. And it asks them
- * from a kernel thread, so none may be bound whose answer depends on who asks, or
- * that can make whoever asks wait. What is left: pipes, sockets that carry no
- * files, and files of the kernel's own but for these:
- */
-static const struct {
-	const char *name;
-	int err;
-	bool believe;
-} special_files[] = {
-	{ "[io_uring]", -EOPNOTSUPP },		/* holds files */
-	{ "[chanfd-channel]", -EOPNOTSUPP },
-	{ "[chanfd-waitgroup]", -EOPNOTSUPP },	/* holds contexts */
-	{ "[chanfd-token]", -EOPNOTSUPP },
-	{ "[chanfd-context]", -EOPNOTSUPP },
-	{ "[signalfd]", -EOPNOTSUPP },		/* answers for the task that asks */
-	{ "[eventpoll]", 0, true },		/* asks files that may make it wait */
-};
-
-static bool is_anonymous(const struct inode *inode)
-{
-	unsigned long magic = inode->i_sb->s_magic;
-
-#ifdef PID_FS_MAGIC
-	if (magic == PID_FS_MAGIC)
-		return true;
-#endif
-	return magic == ANON_INODE_FS_MAGIC;
-}
-
-static int may_bind(struct binding *b)
-{
-	const struct inode *inode = file_inode(b->file);
-	const char *name = b->file->f_path.dentry->d_name.name;
-	struct socket *sock = sock_from_file(b->file);
-	int i;
-
-	if (!file_can_poll(b->file))
-		return -EPERM;
-	if (S_ISFIFO(inode->i_mode))
-		return 0;
-	if (sock)
-		return sock->ops->family == PF_UNIX ? -EOPNOTSUPP : 0;
-	if (!is_anonymous(inode))
-		return -EOPNOTSUPP;
-	for (i = 0; i < ARRAY_SIZE(special_files); i++) {
-		if (strcmp(name, special_files[i].name))
-			continue;
-		b->believe = special_files[i].believe;
-		return special_files[i].err;
-	}
-	return 0;
-}
-
-/* Puts a binding on the list, or says why not. */
-static int binding_add(struct context *ctx, struct binding *b)
-{
-	int err = 0;
-
-	spin_lock(&ctx->obj.lock);
-	if (ctx->error)
-		err = -ESTALE;	/* nothing to wait for */
-	else if (ctx->nr_bindings == CHANFD_MAX_BINDINGS)
-		err = -ENOSPC;
-	if (!err) {
-		ctx->nr_bindings++;
-		list_add(&b->node, &ctx->bindings);
-	}
-	spin_unlock(&ctx->obj.lock);
-	return err;
-}
-
-static int context_bind(struct context *ctx, unsigned int cmd, void __user *arg)
-{
-	struct chanfd_bind c;
-	struct ending e = { ECANCELED };
-	struct binding *b;
-	__poll_t ready;
-	int err;
-
-	err = CHANFD_GET_ARG(&c, reserved, cmd, arg);
-	if (err)
-		return err;
-	if (c.reserved || c.events > U16_MAX)
-		return -EINVAL;
-	b = kzalloc(sizeof(*b), GFP_KERNEL_ACCOUNT);
-	if (!b)
-		return -ENOMEM;
-	b->file = fget(c.fd);
-	if (!b->file) {
-		kfree(b);
-		return -EBADF;
-	}
-	refcount_set(&b->ref, 1);
-	INIT_WORK(&b->work, binding_work);
-	b->ctx = ctx;
-	b->events = demangle_poll(c.events) | EPOLLERR | EPOLLHUP;
-	b->cause = c.cause ?: ECANCELED;
-	err = may_bind(b);
-	if (err)
-		goto out_release;
-	init_poll_funcptr(&b->pt, hook_up);
-	b->pt._key = b->events;
-	ready = vfs_poll(b->file, &b->pt) & b->events;
-	if (b->too_many) {
-		err = -EOPNOTSUPP;
-		goto out_release;
-	}
-	err = binding_add(ctx, b);
-	if (err)
-		goto out_release;
-	if (ready) {
-		e.cause = b->cause;
-		end_context(ctx, &e);
-	}
-	return 0;
-
-out_release:
-	binding_release(b);
-	return err == -ESTALE ? 0 : err;
 }
 
 /* Other commands */
@@ -683,7 +404,7 @@ static int context_cancel(struct context *ctx, unsigned int cmd, void __user *ar
 		strscpy(e.reason->text, c.text, sizeof(e.reason->text));
 	}
 	e.cause = c.cause ?: ECANCELED;
-	end_context(ctx, &e);
+	chanfd_end_context(ctx, &e);
 	reason_put(e.reason);
 	return 0;
 }
@@ -744,7 +465,7 @@ static long context_ioctl(struct file *file, unsigned int cmd, unsigned long uar
 	case CHANFD_CMD(CHANFD_IOC_CANCEL):
 		return file->f_mode & FMODE_WRITE ? context_cancel(ctx, cmd, arg) : -EPERM;
 	case CHANFD_CMD(CHANFD_IOC_BIND):
-		return file->f_mode & FMODE_WRITE ? context_bind(ctx, cmd, arg) : -EPERM;
+		return file->f_mode & FMODE_WRITE ? chanfd_context_bind(ctx, cmd, arg) : -EPERM;
 	case CHANFD_CMD(CHANFD_IOC_CONTEXT):
 		/* So whoever was given a context needs no device to derive one. */
 		return chanfd_context_create(cmd, arg);
@@ -759,11 +480,16 @@ static long context_ioctl(struct file *file, unsigned int cmd, unsigned long uar
 static __poll_t context_poll(struct file *file, poll_table *table)
 {
 	struct context *ctx = file->private_data;
+	__poll_t events;
 
 	if (!(file->f_mode & FMODE_READ))
 		return 0;
 	poll_wait(file, &ctx->pollers, table);
-	return context_error(ctx) ? done_events(ctx) : 0;
+	/* Ordered by the lock: poll_wait() is no barrier in the first 6.1 releases. */
+	spin_lock(&ctx->obj.lock);
+	events = ctx->error ? done_events(ctx) : 0;
+	spin_unlock(&ctx->obj.lock);
+	return events;
 }
 
 static void context_show_fdinfo(struct seq_file *m, struct file *file)
@@ -793,25 +519,23 @@ const struct file_operations chanfd_context_fops = {
 /* The last one who could cancel is gone without having done so. */
 static void context_abandoned(struct chanfd_object *obj, u32 rights)
 {
-	static const struct ending e = { ECANCELED, EOWNERDEAD };
 	struct context *ctx = to_context(obj);
 
-	if (rights & CHANFD_WRITE && !ctx->keep && !context_error(ctx))
-		end_context(ctx, &e);
+	if (rights & CHANFD_WRITE && !ctx->keep)
+		chanfd_end_context_soon(ctx, ECANCELED, EOWNERDEAD);
 }
 
 /* A child is gone for good. */
 static void leave_parent(struct context *parent, struct context *child)
 {
-	bool drained;
+	LIST_HEAD(drainers);
 
 	spin_lock(&parent->obj.lock);
 	list_del(&child->sibling);
-	drained = !--parent->nr_children;
+	if (!--parent->nr_children) /* who comes later may find another child */
+		list_splice_init(&parent->drainers.list, &drainers);
 	spin_unlock(&parent->obj.lock);
-	if (drained)
-		chanfd_release_all(&parent->obj, &parent->drainers.list,
-				   drained_outcome, NULL);
+	chanfd_release_all(&parent->obj, &drainers, drained_outcome, NULL);
 }
 
 /* The references to parents are given up by a loop: the chain may be long. */
@@ -825,12 +549,14 @@ static void context_free(struct chanfd_object *obj)
 			hrtimer_cancel(&ctx->expiry->timer);
 			kfree(ctx->expiry);
 		}
-		release_bindings(ctx);
+		chanfd_release_bindings(ctx);
 		if (ctx->root != ctx)
 			leave_parent(parent, ctx);
 		reason_put(ctx->reason);
 		kfree(ctx->value);
 		kfree(ctx);
+		if (atomic_dec_and_test(&contexts))
+			wake_up(&last_context);
 		ctx = parent;
 		cond_resched();
 	} while (ctx && chanfd_object_drop(&ctx->obj));
@@ -897,7 +623,7 @@ static void join_parent(struct context *ctx)
 	if (e.error) {
 		e.cause = parent->cause;
 		e.reason = parent->reason;
-		end_context(ctx, &e);
+		chanfd_end_context(ctx, &e);
 	}
 }
 
@@ -931,12 +657,14 @@ static struct context *context_new(const struct chanfd_context *c, struct contex
 	INIT_LIST_HEAD(&ctx->bindings);
 	chanfd_queue_init(&ctx->waiters);
 	chanfd_queue_init(&ctx->drainers);
+	INIT_DELAYED_WORK(&ctx->ender, ender_work);
 	mutex_init(&ctx->walk);
 	init_waitqueue_head(&ctx->pollers);
 	err = chanfd_object_init(&ctx->obj, &chanfd_context_type, c->name,
 				 value ? value->size : 0);
 	if (err)
 		goto out_expiry;
+	atomic_inc(&contexts);
 	if (parent) {
 		chanfd_object_get(&parent->obj);
 		ctx->parent = parent;
@@ -961,7 +689,7 @@ static void start_expiry(struct context *ctx)
 	struct ending e = { ETIMEDOUT, x->cause, NULL };
 
 	if (ctx->deadline <= ktime_get())
-		end_context(ctx, &e);
+		chanfd_end_context(ctx, &e);
 	else if (!context_error(ctx))
 		hrtimer_start(&x->timer, ctx->deadline, HRTIMER_MODE_ABS_SOFT);
 }
@@ -1005,12 +733,13 @@ out:
 
 int __init chanfd_context_init(void)
 {
-	workqueue = alloc_workqueue("chanfd", WQ_UNBOUND, 0);
-	return workqueue ? 0 : -ENOMEM;
+	chanfd_workqueue = alloc_workqueue("chanfd", WQ_UNBOUND, 0);
+	return chanfd_workqueue ? 0 : -ENOMEM;
 }
 
-/* Waits for the work of contexts that nobody else refers to. */
+/* Waits for contexts that only their work still refers to. */
 void chanfd_context_exit(void)
 {
-	destroy_workqueue(workqueue);
+	wait_event(last_context, !atomic_read(&contexts));
+	destroy_workqueue(chanfd_workqueue);
 }

@@ -12,6 +12,7 @@
 #include <linux/cred.h>
 #include <linux/hashtable.h>
 #include <linux/module.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uidgid.h>
 
@@ -114,6 +115,20 @@ struct chanfd_user *chanfd_user_charge(size_t bytes)
 	spin_unlock(&users_lock);
 	kfree(fresh);
 	return user;
+}
+
+/* What a user has, and may have, in the form of fdinfo. */
+void chanfd_user_show(struct seq_file *m, const struct chanfd_user *user)
+{
+	unsigned int objects;
+	unsigned long bytes;
+
+	spin_lock(&users_lock);
+	objects = user->objects;
+	bytes = user->bytes;
+	spin_unlock(&users_lock);
+	seq_printf(m, "chanfd-user-objects:\t%u of %u\n", objects, READ_ONCE(max_objects));
+	seq_printf(m, "chanfd-user-bytes:\t%lu of %lu\n", bytes, READ_ONCE(max_bytes));
 }
 
 void chanfd_user_uncharge(struct chanfd_user *user, size_t bytes)

@@ -222,6 +222,7 @@ void chanfd_show_object(struct seq_file *m, struct file *file,
 	seq_printf(m, "chanfd-id:\t%llu\n", obj->id);
 	seq_printf(m, "chanfd-name:\t%s\n", obj->name);
 	seq_printf(m, "chanfd-rights:\t%s\n", rights[chanfd_rights(file)]);
+	chanfd_user_show(m, obj->user);
 }
 
 /* Arguments */

@@ -144,5 +144,6 @@ void chanfd_context_exit(void);
 /* limits.c */
 struct chanfd_user *chanfd_user_charge(size_t bytes);
 void chanfd_user_uncharge(struct chanfd_user *user, size_t bytes);
+void chanfd_user_show(struct seq_file *m, const struct chanfd_user *user);
 
 #endif /* _CHANFD_OBJECT_H */

@@ -59,7 +59,7 @@
 #include "compat.h"
 #include "wait.h"
 
-/* Hints are taken this often before the call parks and need not trust them. */
+/* Choices that are tried before the call parks, and need not trust hints any more. */
 #define CHOICES		3
 
 /* Calls, and cases, that are gone through before somebody else gets a turn. */
@@ -297,6 +297,9 @@ static int try_choices(struct chanfd_call *call)
 {
 	int err, i;
 
+	/* A hint is no instant: a case that is alone is looked at in any case. */
+	if (call->nr == 1)
+		call->choice = call->waiters;
 	for (i = 0; i < CHOICES && call->choice; i++) {
 		err = chanfd_attempt(call->choice);
 		if (err || call->fired)
@@ -359,10 +362,13 @@ static void look_at_foreign(struct chanfd_call *call)
 {
 	struct chanfd_waiter *w;
 
-	for (w = call->waiters; w < call->waiters + call->nr; w++) {
-		if (!w->obj && w->ops->ready(w) && chanfd_commit(w))
-			return;
-	}
+	call->ready = 0;
+	call->choice = NULL;
+	for (w = call->waiters; w < call->waiters + call->nr; w++)
+		if (!w->obj)
+			chanfd_consider(w, w->ops->ready(w));
+	if (call->choice)
+		chanfd_commit(call->choice);
 }
 
 /* 3: the first half. */

@@ -116,6 +116,7 @@ struct chanfd_waiter {
  * @nonblock:	answer %-EAGAIN rather than sleep
  * @ordered:	the first ready case wins, not a random one
  * @foreign:	some case is a foreign file
+ * @bytes:	of the messages that its cases would send
  * @ready:	cases that looked ready
  * @choice:	the one of them to try
  * @deadline:	CLOCK_MONOTONIC of the host, KTIME_MAX for none
@@ -139,6 +140,7 @@ struct chanfd_call {
 	bool nonblock;
 	bool ordered;
 	bool foreign;
+	u32 bytes;
 	u32 ready;
 	struct chanfd_waiter *choice;
 	ktime_t deadline;
@@ -188,7 +190,7 @@ static inline void chanfd_consider(struct chanfd_waiter *w, bool ready)
  * chanfd_commit() - let @w go ahead without a partner
  * @w: the caller's own case
  *
- * Context: w->obj->lock held, or none if @w waits for a foreign file.
+ * Context: w->obj->lock held, unless what @w waits for can't be undone or taken away.
  * Return: false if another case of its call has fired.
  */
 static inline bool chanfd_commit(struct chanfd_waiter *w)

@@ -32,7 +32,7 @@
 
 /**
  * struct round - how a round is going, or how it ended
- * @number:	rounds before it
+ * @number:	from 1; 0 before the first
  * @broken:	members that ended without being done
  * @error:	the first that a member was done with
  */

@@ -41,6 +41,7 @@
 #define CHANFD_MAX_MESSAGE	65536	/* bytes of a message */
 #define CHANFD_MAX_CAPACITY	(1 << 20) /* messages in a channel's buffer */
 #define CHANFD_MAX_BATCH	1024	/* messages moved by one call */
+#define CHANFD_MAX_BYTES	262144	/* moved by one call, or held by one select to send */
 #define CHANFD_MAX_CASES	4096	/* cases of one select */
 #define CHANFD_MAX_BINDINGS	16	/* file descriptors bound to one context */
 
@@ -158,14 +159,16 @@ struct chanfd_context {
  * @size:	bytes at @buf: SEND, all of them are sent; RECV, the room there,
  *		and out: what was filled
  * @count:	messages to move at the most, 1 to CHANFD_MAX_BATCH
- * @seq:	out: the channel's number of the first message moved, from 0;
- *		what one call moves is one run of the queue
+ * @seq:	out: the channel's number of the first message moved, from 0; what
+ *		one call moves is one run of the queue (received, a number may be
+ *		missing where a message had come back and is gone again)
  *
- * Waits until at least one message can be moved, and returns how many were.
+ * Waits until at least one message can be moved, and returns how many were; one
+ * call moves CHANFD_MAX_BYTES at the most.
  * CHANFD_IOC_RECV returns 0 when the channel is closed and drained.
  *
- * Fails with EMSGSIZE (@size is no multiple of the element size, or a message
- * is longer than allowed, or longer than the room: it stays in the channel),
+ * Fails with EMSGSIZE (SEND: @size is not that of @count messages, or one is longer
+ * than allowed; RECV: there is no room for one, it stays in the channel),
  * EAGAIN, ETIMEDOUT, ECANCELED, EINTR, EFAULT, ENOMEM, EPERM, EINVAL;
  * CHANFD_IOC_SEND with EPIPE (closed) or ECONNRESET (no receiver is left);
  * CHANFD_IOC_RECV with ECONNRESET (drained; the senders are gone, none had
@@ -184,8 +187,8 @@ struct chanfd_transfer {
 
 /**
  * struct chanfd_close - close a channel for good (CHANFD_IOC_CLOSE)
- * @cause:	errno that receivers get once they have drained the channel;
- *		0 for the normal end
+ * @cause:	errno, below 512, that receivers get once they have drained the
+ *		channel; 0 for the normal end
  * @reserved:	0
  *
  * Fails with EPIPE if the channel is closed already.
@@ -250,10 +253,11 @@ struct chanfd_cancel {
  * @cause:	as in struct chanfd_cancel
  * @reserved:	0
  *
- * Fails with EOPNOTSUPP for a file that could hold this context open (a Unix
- * socket, an io_uring, a chanfd handle: watch it through an epoll instance) or
- * whose readiness depends on who asks (a signalfd), EPERM for one that cannot
- * be polled, ENOSPC beyond CHANFD_MAX_BINDINGS.
+ * Pipes, sockets, pidfds, eventfds, timerfds, epoll instances and the like can be
+ * bound. Fails with EOPNOTSUPP for a file that could hold this context open (a Unix
+ * socket, an io_uring, a chanfd handle: watch it through an epoll instance), whose
+ * readiness depends on who asks (a signalfd), or that is a device's or a file
+ * system's; EPERM for one that cannot be polled, ENOSPC beyond CHANFD_MAX_BINDINGS.
  */
 struct chanfd_bind {
 	__s32 fd;
@@ -325,15 +329,16 @@ struct chanfd_case {
  * @size:	out: RECV: bytes received; WAIT: members broken in the round;
  *		POLL: events that are ready
  * @status:	out: WAIT: first error of the round; DONE: the cause
- * @number:	out: SEND, RECV: the message's number; WAIT: the round's
+ * @number:	out: SEND, RECV: the message's number; WAIT: the round's, from 1
  *
  * If several cases can go ahead one of them is chosen at random. Without any,
  * waits; with CHANFD_NONBLOCK fails with EAGAIN, which means that at one
  * instant none could.
  *
- * Fails with E2BIG (too many cases), EBADF, EINVAL, EPERM, EMSGSIZE, EFAULT
- * (found in any case, before any is tried), ENOMEM, EAGAIN, ETIMEDOUT,
- * ECANCELED, EINTR.
+ * Fails with E2BIG (too many cases, or more than CHANFD_MAX_BYTES to send in all
+ * of them), EBADF, EINVAL, EPERM, EMSGSIZE, EFAULT (each found in any case, before
+ * any is tried; EFAULT also where the message that was chosen has nowhere to go:
+ * it stays in the channel), ENOMEM, EAGAIN, ETIMEDOUT, ECANCELED, EINTR.
  */
 struct chanfd_select {
 	__u32 flags;
@@ -371,7 +376,8 @@ struct chanfd_info {
 /**
  * struct chanfd_channel_info - a channel now (CHANFD_IOC_CHANNEL_INFO)
  *
- * Everything may have changed by the time it is read. @sent counts messages
+ * Everything may have changed by the time it is read, and those who are about to stop
+ * waiting may still be counted. @sent counts messages
  * that were accepted; each is in @len, or received, or dropped because no
  * receiver was left: sent = len + received + dropped. @returned counts those
  * that came back because a receiver could not take them, each time.
