@@ -16,7 +16,8 @@
  * channel for good, rule C8, and hide the bug), ENOTTY (not a handle, not one
  * of the right type, or the module is older than this header; what waits for a
  * waitgroup, a context or one of several cases, or derives from a context, says
- * EINVAL to that), EPERM (the handle has no right to that). These are not
+ * EINVAL to that, and so does every call whose struct chanfd_opt has it as the
+ * context), EPERM (the handle has no right to that). These are not
  * repeated below. Nor is EFAULT (a pointer of yours leads nowhere).
  *
  * Making a handle needs /dev/chanfd, which is opened and closed again in the
@@ -270,7 +271,8 @@ int chanfd_recv(int ch, void *buf, size_t size, const struct chanfd_opt *opt,
  *		may be NULL
  *
  * Waits until at least one can be sent, and then sends as many as can go at
- * once: if fewer than @count, call again for the rest.
+ * once, but none after the one that reaches CHANFD_MAX_BYTES: if fewer than
+ * @count, call again for the rest.
  *
  * Return: how many were sent, 1 to @count. Errors as chanfd_send(), and EINVAL
  * (@count out of range); EMSGSIZE also if @sizes do not add up to @size.
@@ -291,7 +293,10 @@ int chanfd_send_batch(int ch, const void *msgs, size_t size,
  *		may be NULL
  *
  * Waits for at least one message, and takes what is there and fits: one run of
- * the queue, without a gap.
+ * the queue. A number may be missing in it where a message had come back from a
+ * receiver that could not take it. The call may end early, with fewer than there
+ * are: after the one that reaches CHANFD_MAX_BYTES, where memory at @buf is not
+ * present, and with one if it had to sleep.
  *
  * Return: how many were received, 1 to @count; 0 if the channel is closed and
  * drained. Errors as chanfd_recv(), and EINVAL (@count out of range).
@@ -303,15 +308,15 @@ int chanfd_recv_batch(int ch, void *buf, size_t size, uint32_t *sizes,
 /**
  * chanfd_close() - close a channel for good: Go's close, not close(2)
  * @ch:		handle with CHANFD_WRITE; stays open
- * @cause:	errno for receivers once they have drained the channel; 0 for the
- *		normal end
+ * @cause:	errno, 1 to 511, for receivers once they have drained the channel;
+ *		0 for the normal end
  *
  * All receivers that wait wake up (rule C27), all senders that wait fail and
  * their messages are dropped (rule C28), what is in the channel stays to be
  * received (rule C31). There is no way back.
  *
- * Return: 0. EPIPE (it is closed already, rule C29), EINVAL (@cause is no
- * errno).
+ * Return: 0. EPIPE (it is closed already, rule C29), EINVAL (@cause is not 0 to
+ * 511).
  */
 int chanfd_close(int ch, int cause);
 
@@ -324,7 +329,7 @@ int chanfd_close(int ch, int cause);
  * of them gets 1.
  *
  * Return: 1 if this call closed the channel, 0 if it was closed already.
- * EINVAL (@cause is no errno).
+ * EINVAL (@cause is not 0 to 511).
  */
 int chanfd_close_once(int ch, int cause);
 
@@ -657,15 +662,17 @@ int chanfd_context_drained(int ctx, const struct chanfd_opt *opt);
  * @events:	of poll(2), such as POLLIN; POLLERR and POLLHUP always count
  * @cause:	as in chanfd_cancel()
  *
- * Nothing undoes it. Not for signal handlers. The context keeps the file open, so @fd may be closed
- * afterwards; but not that of a Unix socket, an io_uring or a handle: these
- * could hold the context open in turn, so they are watched through an epoll
- * instance, and the binding ends when the last descriptor of the file is closed
- * (rule X18).
+ * Nothing undoes it; a call that fails has no effect. Not for signal handlers.
+ * The context keeps the file open, so @fd may be closed afterwards; but not that
+ * of a Unix socket, an io_uring or a handle: these could hold the context open
+ * in turn, so they are watched through an epoll instance, and the binding ends
+ * when the last descriptor of the file is closed (rule X18).
  *
- * Return: 0. EOPNOTSUPP (a signalfd, whose readiness depends on who looks),
- * EPERM (cannot be polled), ENOSPC (CHANFD_MAX_BINDINGS are reached), EBADF,
- * EINVAL, ENOMEM; with an epoll instance also EMFILE and ENFILE.
+ * Return: 0. EOPNOTSUPP (a signalfd, whose readiness depends on who looks; a
+ * device's or a file system's file), EPERM (cannot be polled), ENOSPC
+ * (CHANFD_MAX_BINDINGS are reached), EDQUOT (the binding counts as an object of
+ * the user), EBADF, EINVAL, ENOMEM; with an epoll instance also EMFILE, ENFILE
+ * and ENOSPC (of epoll_ctl(2)).
  */
 int chanfd_context_bind(int ctx, int fd, short events, int cause);
 
@@ -712,10 +719,12 @@ struct chanfd_outcome {
  *
  * Return: index of the case that was done. If its operation failed, for example
  * with EPIPE, that is @out->error; without @out the call then fails with it.
- * Before any case is tried: E2BIG (too many cases), EBADF, EINVAL (not a handle
- * of the type that the case is about), EPERM, EMSGSIZE, found in any of them.
- * The errors of waiting. If no case and no context is a handle, the errors of
- * making.
+ * Before any case is tried: E2BIG (too many cases, or more than CHANFD_MAX_BYTES
+ * to send in all of them), EBADF, EINVAL (not a handle of the type that the case
+ * is about), EPERM, EMSGSIZE, EFAULT (a message to send), found in any of them.
+ * EFAULT also if a receive was chosen and its message has nowhere to go: it stays
+ * in the channel, and no case was done. The errors of waiting. If no case and no
+ * context is a handle, the errors of making.
  */
 int chanfd_select(const struct chanfd_case *cases, unsigned int n,
 		  const struct chanfd_opt *opt, struct chanfd_outcome *out);
