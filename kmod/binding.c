@@ -99,7 +99,11 @@ static int file_calls(struct wait_queue_entry *wait, unsigned int mode, int sync
 		smp_store_release(&hook->head, NULL);
 		return 1;
 	}
-	if ((events && !(events & b->events)) || !READ_ONCE(b->armed))
+	if (events && !(events & b->events))
+		return 0;
+	/* The file was changed, then look: pairs with xchg() in chanfd_context_bind(). */
+	smp_mb();
+	if (!READ_ONCE(b->armed))
 		return 0;
 	if (xchg(&b->fired, true))
 		return 1;

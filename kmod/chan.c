@@ -582,7 +582,8 @@ static int load_box(struct chanfd_waiter *w, struct iov_iter *from, u32 size)
  * @buf: where the caller has the message; it is copied in
  * @size: its bytes
  *
- * Return: 0, %-EMSGSIZE, %-E2BIG (all cases together), %-EFAULT or %-ENOMEM. Undone by chanfd_send_unload().
+ * Return: 0, %-EMSGSIZE, %-E2BIG (all cases together), %-EFAULT or %-ENOMEM. Undone
+ * by chanfd_send_unload().
  */
 int chanfd_send_case(struct chanfd_waiter *w, const void __user *buf, u32 size)
 {

@@ -41,7 +41,9 @@
 #define CHANFD_MAX_MESSAGE	65536	/* bytes of a message */
 #define CHANFD_MAX_CAPACITY	(1 << 20) /* messages in a channel's buffer */
 #define CHANFD_MAX_BATCH	1024	/* messages moved by one call */
-#define CHANFD_MAX_BYTES	262144	/* moved by one call, or held by one select to send */
+#define CHANFD_MAX_BYTES	262144	/* a batch ends with the message that reaches it;
+					 * held by one select to send
+					 */
 #define CHANFD_MAX_CASES	4096	/* cases of one select */
 #define CHANFD_MAX_BINDINGS	16	/* file descriptors bound to one context */
 
@@ -163,8 +165,8 @@ struct chanfd_context {
  *		one call moves is one run of the queue (received, a number may be
  *		missing where a message had come back and is gone again)
  *
- * Waits until at least one message can be moved, and returns how many were; one
- * call moves CHANFD_MAX_BYTES at the most.
+ * Waits until at least one message can be moved, and returns how many were; the one
+ * that reaches CHANFD_MAX_BYTES together is the last.
  * CHANFD_IOC_RECV returns 0 when the channel is closed and drained.
  *
  * Fails with EMSGSIZE (SEND: @size is not that of @count messages, or one is longer
