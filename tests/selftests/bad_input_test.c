@@ -477,6 +477,8 @@ TEST_F(bad_input, numbers)
 		ROW(RECV, transfer, context, 9999, EBADF),
 		ROW(RECV, transfer, sizes, 8, EINVAL),
 		ROW(CLOSE, close, cause, -1, EINVAL),
+		ROW(CLOSE, close, cause, 512, EINVAL),
+		ROW(CLOSE, close, cause, 4095, EINVAL),
 		ROW(CLOSE, close, cause, 4096, EINVAL),
 		ROW(CLOSE, close, cause, INT32_MAX, EINVAL),
 		ROW(CLOSE, close, cause, INT32_MIN, EINVAL),

@@ -612,6 +612,44 @@ TEST_F(chan, double_close)
 	EXPECT_EQ(EBADF, errno_of(get(-1, &v)));
 }
 
+/*
+ * The close is one instant for all: who sees it finds no message that waits with its
+ * sender, and none of those comes to be sent after all.
+ */
+TEST_F(chan, close_fails_all_senders_at_once)
+{
+	enum { N = 100, BEFORE = 5, ROUNDS = 5 };
+	struct party *p[N], *closer;
+	int ch, round, i, sent;
+	uint64_t v;
+
+	for (round = 0; round < ROUNDS; round++) {
+		ch = make(0);
+		for (i = 0; i < N; i++)
+			p[i] = party_send(variant->process, ch, i);
+		ASSERT_TRUE(senders_wait(ch, N));
+		for (i = 0; i < BEFORE; i++) {
+			ASSERT_EQ(1, get(ch, &v));
+		}
+		closer = party_start(party_new(variant->process, run_close, ch));
+		while (!(info_of(ch).state & CHANFD_CLOSED))
+			;
+		EXPECT_EQ(0, try_get(ch, &v));
+		EXPECT_EQ(1, party_join(closer));
+		for (i = 0, sent = 0; i < N; i++) {
+			if (party_join(p[i])) {
+				EXPECT_EQ(EPIPE, p[i]->error);
+			} else {
+				sent++;
+			}
+		}
+		EXPECT_EQ(BEFORE, sent);
+		EXPECT_EQ(BEFORE, info_of(ch).received);
+		EXPECT_EQ(0, get(ch, &v));
+		close(ch);
+	}
+}
+
 TEST_F(chan, close_with_cause)
 {
 	struct party *p;
@@ -644,6 +682,39 @@ TEST_F(chan, close_with_cause)
 	ASSERT_TRUE(receivers_wait(ch, 1));
 	EXPECT_EQ(0, chanfd_close(ch, ENOSPC));
 	EXPECT_EQ(ENOSPC, errno_of(party_join(p)));
+}
+
+/* From 512 on a number means something to the kernel's own read and write. */
+TEST(largest_cause)
+{
+	static const int too_large[] = { 512, 513, 529, 530, 4095 };
+	struct chanfd_transfer t;
+	struct iovec iov[2];
+	unsigned int i;
+	uint64_t v[2];
+	int ch = make(1);
+
+	ASSERT_EQ(0, put(ch, 4));
+	for (i = 0; i < ARRAY_SIZE(too_large); i++) {
+		EXPECT_EQ(EINVAL, errno_of(chanfd_close(ch, too_large[i])));
+		EXPECT_EQ(0, info_of(ch).state);
+	}
+	EXPECT_EQ(1, get(ch, v));
+	EXPECT_EQ(0, put(ch, 5));
+
+	EXPECT_EQ(0, chanfd_close(ch, 511));
+	EXPECT_EQ(511, info_of(ch).cause);
+	EXPECT_EQ(1, get(ch, v));
+	EXPECT_EQ(5, v[0]);
+	iov[0] = (struct iovec){ &v[0], sizeof(v[0]) };
+	iov[1] = (struct iovec){ &v[1], sizeof(v[1]) };
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(511, errno_of(read(ch, v, sizeof(v[0]))));
+		EXPECT_EQ(511, errno_of(read(ch, v, sizeof(v))));
+		EXPECT_EQ(511, errno_of(readv(ch, iov, 1)));
+		EXPECT_EQ(511, errno_of(readv(ch, iov, 2)));
+		EXPECT_EQ(511, errno_of(transfer(ch, CHANFD_IOC_RECV, &t, v, 16, 2)));
+	}
 }
 
 static long run_letters(struct party *me)

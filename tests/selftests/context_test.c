@@ -1412,6 +1412,66 @@ TEST_F(context, drained_is_a_case)
 				      CHANFD_DRAINED(self->ctx)));
 }
 
+/* Waits in thousands of places at once whenever somebody is there. */
+static long run_drained_crowd(struct party *me)
+{
+	struct chanfd_case cases[CHANFD_MAX_CASES];
+	atomic_bool *over = me->arg;
+	int i;
+
+	for (i = 0; i < CHANFD_MAX_CASES; i++)
+		cases[i] = CHANFD_DRAINED(me->fd);
+	while (!*over) {
+		if (!ctx_info(me->fd).children)
+			sched_yield();
+		else if (chanfd_select(cases, CHANFD_MAX_CASES, NULL, NULL) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static long run_close_taken(struct party *me)
+{
+	int fd;
+
+	while ((fd = taken(me->fd)) >= 0)
+		close(fd);
+	return 0;
+}
+
+/* Who begins to wait after a new child was derived is not told of the old one's end. */
+TEST_F(context, drained_is_not_of_the_past)
+{
+	enum { ROUNDS = 40 };
+	struct chanfd_opt opt = CHANFD_OPT_INIT;
+	atomic_bool *over = shared(sizeof(*over));
+	struct party *crowd, *closer;
+	int child, socks[2], i;
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks));
+	crowd = party_new(variant->process, run_drained_crowd, self->ctx);
+	crowd->arg = over;
+	party_start(crowd);
+	closer = party_start(party_new(variant->process, run_close_taken, socks[1]));
+	child = chanfd_context(self->ctx);
+	for (i = 0; i < ROUNDS; i++) {
+		ASSERT_TRUE(waiters_wait(self->ctx, CHANFD_MAX_CASES));
+		pass(socks[0], child);
+		close(child);
+		while (ctx_info(self->ctx).children)
+			;
+		child = chanfd_context(self->ctx);
+		ASSERT_LE(0, child);
+		opt.deadline = chanfd_deadline(20 * MSEC);
+		EXPECT_EQ(ETIMEDOUT, errno_of(chanfd_context_drained(self->ctx, &opt)));
+	}
+	*over = true;
+	close(child);
+	EXPECT_EQ(0, party_join(crowd));
+	EXPECT_EQ(0, shutdown(socks[0], SHUT_WR));
+	EXPECT_EQ(0, party_join(closer));
+}
+
 /* tX21: cancelled by any file that becomes ready. */
 
 struct foreign {
@@ -1762,6 +1822,48 @@ TEST(bind_errors)
 	EXPECT_LIVE(ctx);
 	EXPECT_EQ(0, eventfd_write(bind.fd, 1));
 	EXPECT_EQ(0, chanfd_context_wait(ctx, NULL));
+}
+
+/* Makes a file ready, and takes that back. */
+static long run_flicker(struct party *me)
+{
+	atomic_bool *over = me->arg;
+	eventfd_t count;
+
+	while (!*over)
+		if (eventfd_write(me->fd, 1) || eventfd_read(me->fd, &count))
+			return -1;
+	return eventfd_write(me->fd, 1);
+}
+
+/* A binding that fails has no effect, whatever its file does meanwhile or later. */
+TEST_F(context, one_binding_too_many)
+{
+	int quiet = eventfd(0, EFD_CLOEXEC), fd = eventfd(0, EFD_CLOEXEC);
+	struct chanfd_bind bind = { .fd = quiet, .events = POLLIN };
+	atomic_bool *over = shared(sizeof(*over));
+	struct party *p;
+	int i;
+
+	for (i = 0; i < CHANFD_MAX_BINDINGS; i++) {
+		ASSERT_EQ(0, ioctl(self->ctx, CHANFD_IOC_BIND, &bind));
+	}
+	bind.fd = fd;
+	EXPECT_EQ(ENOSPC, errno_of(ioctl(self->ctx, CHANFD_IOC_BIND, &bind)));
+	p = party_new(variant->process, run_flicker, fd);
+	p->arg = over;
+	party_start(p);
+	for (i = 0; i < 3000; i++) {
+		ASSERT_EQ(ENOSPC, errno_of(ioctl(self->ctx, CHANFD_IOC_BIND, &bind)));
+	}
+	*over = true;
+	EXPECT_EQ(0, party_join(p));
+	EXPECT_EQ(POLLIN, polled(fd));
+	EXPECT_EQ(ENOSPC, errno_of(ioctl(self->ctx, CHANFD_IOC_BIND, &bind)));
+	pause_for(A_WHILE);
+	EXPECT_LIVE(self->ctx);
+	EXPECT_EQ(0, eventfd_write(quiet, 1));
+	EXPECT_EQ(0, chanfd_context_wait(self->ctx, NULL));
 }
 
 /* The first of several, and only the first. */

@@ -7,6 +7,8 @@
 #include "numbers.h"
 
 #include <grp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 
 enum { SOMEBODY = 65534, SOMEBODY_ELSE = 65533 };
@@ -36,20 +38,26 @@ static void become(uid_t uid)
  * struct user - a party that makes objects for an unprivileged user
  * @ask:	gets a request, one of the following
  * @answer:	gets the errno
+ * @bound:	a file that is never ready
  * @fd:		handles that it has
  * @n:		how many
  *
- * With MAKE_BUFFER above, the rest of the request is a capacity.
+ * With MAKE_BUFFER above, the rest of the request is a capacity. VARIABLE and LARGE
+ * are channels of 8192 bytes without the heads of messages.
  */
 struct user {
 	uid_t uid;
 	int ask;
 	int answer;
+	int bound;
 	int fd[64];
 	int n;
 };
 
-enum { CHANNEL, PAIR, GROUP, CONTEXT, TOKEN, REDUCED, CLOSE_ONE, MAKE_BUFFER };
+enum {
+	CHANNEL, PAIR, GROUP, CONTEXT, TOKEN, REDUCED, BINDING, CANCEL, CLOSE_ONE,
+	VARIABLE, LARGE, MAKE_BUFFER
+};
 
 static int user_makes(struct user *u, uint64_t what)
 {
@@ -76,8 +84,18 @@ static int user_makes(struct user *u, uint64_t what)
 	case REDUCED:
 		fd[0] = chanfd_reduce(u->fd[0], CHANFD_READ);
 		break;
+	case BINDING:
+		return chanfd_context_bind(u->fd[0], u->bound, POLLIN, 0) ? errno : 0;
+	case CANCEL:
+		return chanfd_cancel(u->fd[0], 0, NULL) ? errno : 0;
 	case CLOSE_ONE:
 		return close(u->fd[--u->n]) ? errno : 0;
+	case VARIABLE:
+		fd[0] = chanfd_channel(8, 1024, CHANFD_VARIABLE, NULL);
+		break;
+	case LARGE:
+		fd[0] = chanfd_channel(512, 16, 0, NULL);
+		break;
 	default:
 		fd[0] = chanfd_channel(8, what - MAKE_BUFFER, 0, NULL);
 	}
@@ -107,6 +125,7 @@ static struct user *user_start(uid_t uid)
 	u->uid = uid;
 	u->ask = make(0);
 	u->answer = make(0);
+	u->bound = eventfd(0, EFD_CLOEXEC);
 	p->arg = u;
 	party_start(p);
 	return u;
@@ -210,6 +229,33 @@ TEST_F(user_limits, tokens_count)
 	EXPECT_EQ(EDQUOT, asked(u, CHANNEL));
 }
 
+TEST_F(user_limits, bindings_count)
+{
+	static const int ends[] = { CANCEL, CLOSE_ONE };
+	struct user *u = user_start(SOMEBODY);
+	unsigned int i, k;
+
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_objects", "4"));
+	for (i = 0; i < ARRAY_SIZE(ends); i++) {
+		EXPECT_EQ(0, asked(u, CONTEXT));
+		for (k = 0; k < 3; k++) {
+			EXPECT_EQ(0, asked(u, BINDING));
+		}
+		EXPECT_EQ(EDQUOT, asked(u, BINDING));
+		EXPECT_EQ(EDQUOT, asked(u, CHANNEL));
+
+		/* Given back when they are of no use any more. */
+		EXPECT_EQ(0, asked(u, ends[i]));
+		for (k = 0; k < 3; k++) {
+			EXPECT_EQ(0, asked(u, CHANNEL));
+		}
+		EXPECT_EQ(ends[i] == CANCEL ? EDQUOT : 0, asked(u, CHANNEL));
+		for (k = 0; k < 4; k++) {
+			EXPECT_EQ(0, asked(u, CLOSE_ONE));
+		}
+	}
+}
+
 /* Gone with its maker, however he ended. */
 TEST_F(user_limits, death_gives_back)
 {
@@ -261,6 +307,29 @@ TEST_F(user_limits, bytes)
 	EXPECT_EQ(0, asked(u, CLOSE_ONE));
 	EXPECT_EQ(EDQUOT, asked(u, MAKE_BUFFER + 193));
 	EXPECT_EQ(0, asked(u, MAKE_BUFFER + 192));
+}
+
+/* A message with a buffer of its own, be it small, has a head that counts as well. */
+TEST_F(user_limits, heads_count)
+{
+	static const int kinds[] = { VARIABLE, LARGE };
+	struct user *u = user_start(SOMEBODY);
+	unsigned int k;
+
+	for (k = 0; k < ARRAY_SIZE(kinds); k++) {
+		ASSERT_TRUE(set_parameter(PARAMETERS "max_bytes", "8192"));
+		EXPECT_EQ(EDQUOT, asked(u, kinds[k]));
+		/* The ring of small ones of one size has no heads. */
+		EXPECT_EQ(0, asked(u, MAKE_BUFFER + 1024));
+		EXPECT_EQ(0, asked(u, CLOSE_ONE));
+
+		ASSERT_TRUE(set_parameter(PARAMETERS "max_bytes", "131072"));
+		EXPECT_EQ(0, asked(u, kinds[k]));
+		EXPECT_EQ(EDQUOT, asked(u, MAKE_BUFFER + (131072 - 8192) / 8));
+		EXPECT_EQ(0, asked(u, CLOSE_ONE));
+		EXPECT_EQ(0, asked(u, MAKE_BUFFER + 131072 / 8));
+		EXPECT_EQ(0, asked(u, CLOSE_ONE));
+	}
 }
 
 /* The device is for everybody, and root's limits are nobody's. */

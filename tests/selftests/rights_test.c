@@ -467,4 +467,55 @@ TEST_F(rights, fdinfo)
 	EXPECT_EQ(1, party_join(recv));
 }
 
+/* What "N of M" says of the user's objects, or bytes; M is in @most. */
+static unsigned long told_use(int fd, const char *key, unsigned long *most)
+{
+	unsigned long used;
+	char rest;
+
+	if (sscanf(told(fd, key), "%lu of %lu%c", &used, most, &rest) != 2)
+		errx(1, "%s: %s", key, told(fd, key));
+	return used;
+}
+
+static unsigned long parameter(const char *path)
+{
+	char text[32];
+
+	if (!read_text(path, text, sizeof(text)))
+		err(1, "%s", path);
+	return strtoul(text, NULL, 10);
+}
+
+TEST(fdinfo_of_the_user)
+{
+	enum { NOBODY_ELSE = 65531 };	/* who has nothing yet */
+	unsigned long objects, bytes;
+	int first, second, fd;
+
+	ASSERT_EQ(0, setresuid(NOBODY_ELSE, NOBODY_ELSE, NOBODY_ELSE));
+	ASSERT_EQ(0, prctl(PR_SET_DUMPABLE, 1));
+	first = make(100);
+	EXPECT_EQ(1, told_use(first, "user-objects", &objects));
+	EXPECT_EQ(800, told_use(first, "user-bytes", &bytes));
+	EXPECT_EQ(parameter("/sys/module/chanfd/parameters/max_objects"), objects);
+	EXPECT_EQ(parameter("/sys/module/chanfd/parameters/max_bytes"), bytes);
+
+	second = make(5);
+	EXPECT_EQ(2, told_use(first, "user-objects", &objects));
+	EXPECT_EQ(840, told_use(first, "user-bytes", &bytes));
+	fd = chanfd_waitgroup(0, NULL);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(3, told_use(fd, "user-objects", &objects));
+	EXPECT_EQ(840, told_use(fd, "user-bytes", &bytes));
+	/* A handle more is no object more. */
+	close(fd);
+	fd = chanfd_reduce(first, CHANFD_READ);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(2, told_use(fd, "user-objects", &objects));
+	close(second);
+	EXPECT_EQ(1, told_use(fd, "user-objects", &objects));
+	EXPECT_EQ(800, told_use(fd, "user-bytes", &bytes));
+}
+
 TEST_HARNESS_MAIN

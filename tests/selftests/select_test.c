@@ -1018,6 +1018,44 @@ TEST(bad_pointer_in_unchosen_receive)
 	EXPECT_EQ(6, v);
 }
 
+/* What a select holds to send is bounded, in all of its cases together. */
+TEST(bytes_to_send)
+{
+	enum { FULL = CHANFD_MAX_BYTES / CHANFD_MAX_MESSAGE };
+	int ch = chanfd_channel(CHANFD_MAX_MESSAGE, 1, CHANFD_VARIABLE, NULL);
+	int full = chanfd_channel(CHANFD_MAX_MESSAGE, 0, CHANFD_VARIABLE, NULL);
+	char *buf = shared(CHANFD_MAX_MESSAGE);
+	struct chanfd_case cases[FULL + 1];
+	struct chanfd_outcome out;
+	int place, i;
+
+	ASSERT_LE(0, ch);
+	ASSERT_LE(0, full);
+	for (place = 0; place <= FULL; place++) {
+		for (i = 0; i <= FULL; i++)
+			cases[i] = CHANFD_SEND(ch, buf, CHANFD_MAX_MESSAGE);
+		cases[place] = CHANFD_SEND(ch, buf, 1);
+		ASSERT_EQ(E2BIG, errno_of(chanfd_select(cases, FULL + 1, NULL, &out)));
+		ASSERT_EQ(E2BIG, errno_of(chanfd_select(cases, FULL + 1, &nonblock,
+							&out)));
+		EXPECT_EQ(0, info_of(ch).sent);
+
+		/* One byte less is not too much. */
+		for (i = 0; i <= FULL; i++)
+			cases[i].fd = full;
+		cases[!place].size--;
+		EXPECT_EQ(EAGAIN, errno_of(chanfd_select(cases, FULL + 1, &nonblock,
+							 &out)));
+	}
+	for (i = 0; i < FULL; i++)
+		cases[i] = CHANFD_SEND(ch, buf, CHANFD_MAX_MESSAGE);
+	cases[FULL] = CHANFD_SEND(-1, buf, CHANFD_MAX_MESSAGE);
+	EXPECT_LE(0, chanfd_select(cases, FULL + 1, NULL, &out));
+	EXPECT_EQ(0, out.error);
+	EXPECT_EQ(1, info_of(ch).sent);
+	EXPECT_EQ(1, chanfd_recv(ch, buf, CHANFD_MAX_MESSAGE, NULL, NULL));
+}
+
 TEST(variable_messages)
 {
 	int ch = chanfd_channel(16, 2, CHANFD_VARIABLE, NULL);
@@ -1422,6 +1460,51 @@ TEST_F(select, nonblock_never_misses_a_juggler)
 	}
 	in->closing = true;
 	EXPECT_EQ(0, party_join(p));
+}
+
+static long run_send_pairs(struct party *me)
+{
+	while (!chanfd_send(me->fd, "ab", 2, NULL))
+		;
+	return errno == EPIPE ? 0 : -1;
+}
+
+/* Takes a message only when the next one waits to take its place. */
+static long run_take_spare(struct party *me)
+{
+	struct chanfd_channel_info info;
+	char buf[2];
+
+	for (;;) {
+		info = info_of(me->fd);
+		if (info.state & CHANFD_CLOSED)
+			return 0;
+		if (info.waiting_senders &&
+		    chanfd_recv(me->fd, buf, sizeof(buf), NULL, NULL) != 1)
+			return -1;
+	}
+}
+
+/* A case that is alone has no less right to an instant. */
+TEST_F(select, nonblock_one_case_sees_one_instant)
+{
+	int ch = chanfd_channel(2, 1, CHANFD_VARIABLE, NULL), i;
+	struct chanfd_outcome out;
+	struct party *p[2];
+	char c;
+
+	ASSERT_LE(0, ch);
+	ASSERT_EQ(0, chanfd_send(ch, "ab", 2, NULL));
+	p[0] = party_start(party_new(variant->process, run_send_pairs, ch));
+	p[1] = party_start(party_new(variant->process, run_take_spare, ch));
+	/* There is no room for what is there: it is seen, and stays. */
+	for (i = 0; i < 200000; i++) {
+		ASSERT_EQ(0, chanfd_select_of(&nonblock, &out, CHANFD_RECV(ch, &c)));
+		ASSERT_EQ(EMSGSIZE, out.error);
+	}
+	EXPECT_LT(0, info_of(ch).received);
+	EXPECT_EQ(0, chanfd_close(ch, 0));
+	EXPECT_EQ(0, join_all(p, 2));
 }
 
 /* Crossed selects: everything is handed over exactly once. */
