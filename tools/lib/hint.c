@@ -54,7 +54,7 @@ static const struct hint other_hints[] = {
 	},
 	{
 		E2BIG,
-		"too many cases or too much to send in them, or the module is older than the program: load the one of its version"
+		"too many cases or too much to send, or the module is older than the program: load its version"
 	},
 	{
 		EMSGSIZE,
