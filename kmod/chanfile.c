@@ -6,6 +6,7 @@
 
 #include <linux/kernel.h>
 #include <linux/module.h>
+#include <linux/pagemap.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
@@ -250,7 +251,7 @@ static int channel_recv(struct file *file, unsigned int cmd, void __user *arg)
 	sizes = transfer_sizes(ch, &t);
 	if (IS_ERR(sizes))
 		return PTR_ERR(sizes);
-	if (sizes && clear_user(u64_to_user_ptr(t.sizes), t.count * sizeof(u32))) {
+	if (sizes && fault_in_safe_writeable(u64_to_user_ptr(t.sizes), t.count * sizeof(u32))) {
 		ret = -EFAULT;
 		goto out_free;
 	}

@@ -27,7 +27,8 @@
  * A call that must not sleep goes through 2 as well, and withdraws at once: at
  * the instant when its last waiter is queued either none of its cases can go
  * ahead, or it has fired. That is the view of a single instant that a select
- * with a default case promises. (With one case, 1 is such an instant.)
+ * with a default case promises. (A lone case is
+ * always attempted in 1, and that is such an instant.)
  *
  * Locking
  *

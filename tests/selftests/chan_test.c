@@ -1249,6 +1249,24 @@ TEST_F(chan, variable_too_long_for_the_blocked)
 
 /* Batches. */
 
+/* A batch that fails has not written the sizes either. */
+TEST(failed_batch_leaves_sizes)
+{
+	struct chanfd_transfer t = { .flags = CHANFD_NONBLOCK, .context = -1, .count = 2 };
+	int ch = chanfd_channel(8, 2, CHANFD_VARIABLE, "sizes");
+	uint32_t sizes[2] = { 11, 22 };
+	char buf[16];
+
+	ASSERT_LE(0, ch);
+	t.buf = (uintptr_t)buf;
+	t.size = sizeof(buf);
+	t.sizes = (uintptr_t)sizes;
+	EXPECT_EQ(EAGAIN, errno_of(ioctl(ch, CHANFD_IOC_RECV, &t)));
+	EXPECT_EQ(11, sizes[0]);
+	EXPECT_EQ(22, sizes[1]);
+	close(ch);
+}
+
 TEST(batch_by_ioctl)
 {
 	uint64_t in[10] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 }, out[10], i;
