@@ -67,7 +67,7 @@ static void binding_put(struct binding *b)
 {
 	if (refcount_dec_and_test(&b->ref)) {
 		fput(b->file);
-		chanfd_user_uncharge(b->user, 0);
+		chanfd_user_uncharge(b->user, 1, 0);
 		kfree(b);
 	}
 }
@@ -243,7 +243,7 @@ static struct binding *binding_new(struct context *ctx, const struct chanfd_bind
 
 	if (!b)
 		return ERR_PTR(-ENOMEM);
-	b->user = chanfd_user_charge(0);
+	b->user = chanfd_user_charge(1, 0);
 	if (IS_ERR(b->user)) {
 		err = PTR_ERR(b->user);
 		goto out_free;
@@ -261,7 +261,7 @@ static struct binding *binding_new(struct context *ctx, const struct chanfd_bind
 	return b;
 
 out_uncharge:
-	chanfd_user_uncharge(b->user, 0);
+	chanfd_user_uncharge(b->user, 1, 0);
 out_free:
 	kfree(b);
 	return ERR_PTR(err);

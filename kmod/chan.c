@@ -573,6 +573,7 @@ static int load_box(struct chanfd_waiter *w, struct iov_iter *from, u32 size)
 		return -ENOMEM;
 	msg->size = size;
 	list_add_tail(&msg->node, &w->send.msgs);
+	w->send.bytes += struct_size(msg, data, size);
 	return copy_from_iter_full(msg->data, size, from) ? 0 : -EFAULT;
 }
 
@@ -642,6 +643,7 @@ static noinline int wait_to_send(struct chanfd_waiter *w, const struct how *how)
 	struct chanfd_call call = {
 		.waiters = w,
 		.nr = 1,
+		.bytes = w->send.bytes,
 		.deadline = how->deadline,
 		.context = how->context,
 	};
@@ -729,6 +731,7 @@ static int send_slots(struct chanfd_waiter *w, struct iov_iter *from, const stru
 			return -ENOMEM;
 	}
 	w->send.data = copy;
+	w->send.bytes = size;
 	if (copy_from_iter_full(copy, size, from))
 		ret = chanfd_send_some(w, how);
 	if (copy != small)

@@ -4,8 +4,9 @@
  *
  * Every object is counted against the user who made it, and so are the bytes
  * that its buffer may hold, for as long as it exists: in whose hands its handles
- * are does not matter. The memory itself is charged to memory cgroups as well,
- * where it is allocated. CAP_SYS_RESOURCE goes past the limits, but is counted.
+ * are does not matter. A call that waits with much in its hands is counted while
+ * it does. The memory itself is charged to memory cgroups as well, where it is
+ * allocated. CAP_SYS_RESOURCE goes past the limits, but is counted.
  */
 
 #include <linux/capability.h>
@@ -25,14 +26,14 @@ MODULE_PARM_DESC(max_objects, "objects that a user without CAP_SYS_RESOURCE may 
 
 static unsigned long max_bytes = 256UL << 20;
 module_param(max_bytes, ulong, 0644);
-MODULE_PARM_DESC(max_bytes, "bytes that the buffers of a user's channels may hold");
+MODULE_PARM_DESC(max_bytes, "bytes that a user's channels and waiting calls may hold");
 
 /**
  * struct chanfd_user
  * @node:	in users
  * @uid:	immutable
- * @objects:	that exist; the last one frees this
- * @bytes:	that they may hold
+ * @objects:	that exist
+ * @bytes:	that they may hold, and that waiting calls hold
  *
  * Everything under users_lock.
  */
@@ -43,7 +44,7 @@ struct chanfd_user {
 	unsigned long bytes;
 };
 
-/* Innermost; taken when an object comes or goes. */
+/* Innermost; taken when an object comes or goes, or a large call waits. */
 static DEFINE_SPINLOCK(users_lock);
 static DEFINE_HASHTABLE(users, 6);
 
@@ -70,30 +71,32 @@ static struct chanfd_user *get_user_entry(kuid_t uid, struct chanfd_user *fresh)
 	return user;
 }
 
-static bool within_limits(const struct chanfd_user *user, size_t bytes)
+static bool within_limits(const struct chanfd_user *user, unsigned int objects,
+			  size_t bytes)
 {
 	unsigned long most = READ_ONCE(max_bytes);
 
-	return user->objects < READ_ONCE(max_objects) &&
+	return (!objects || user->objects < READ_ONCE(max_objects)) &&
 	       bytes <= most && user->bytes <= most - bytes;
 }
 
 static void put_user_entry(struct chanfd_user *user)
 {
-	if (!user->objects) {
+	if (!user->objects && !user->bytes) {
 		hash_del(&user->node);
 		kfree(user);
 	}
 }
 
 /**
- * chanfd_user_charge() - count an object of the current user's
- * @bytes: that its buffer may hold
+ * chanfd_user_charge() - count what the current user has
+ * @objects: 1 for an object, 0 for a call
+ * @bytes: that its buffer may hold, or that the call holds; may be 0 for an object
  *
  * Context: Process context. May sleep.
  * Return: whom to uncharge, or an ERR_PTR(): %-EDQUOT or %-ENOMEM.
  */
-struct chanfd_user *chanfd_user_charge(size_t bytes)
+struct chanfd_user *chanfd_user_charge(unsigned int objects, size_t bytes)
 {
 	bool above = capable(CAP_SYS_RESOURCE);
 	struct chanfd_user *user, *fresh;
@@ -105,8 +108,8 @@ struct chanfd_user *chanfd_user_charge(size_t bytes)
 	user = get_user_entry(current_uid(), fresh);
 	if (user == fresh)
 		fresh = NULL;
-	if (above || within_limits(user, bytes)) {
-		user->objects++;
+	if (above || within_limits(user, objects, bytes)) {
+		user->objects += objects;
 		user->bytes += bytes;
 	} else {
 		put_user_entry(user);
@@ -131,10 +134,10 @@ void chanfd_user_show(struct seq_file *m, const struct chanfd_user *user)
 	seq_printf(m, "chanfd-user-bytes:\t%lu of %lu\n", bytes, READ_ONCE(max_bytes));
 }
 
-void chanfd_user_uncharge(struct chanfd_user *user, size_t bytes)
+void chanfd_user_uncharge(struct chanfd_user *user, unsigned int objects, size_t bytes)
 {
 	spin_lock(&users_lock);
-	user->objects--;
+	user->objects -= objects;
 	user->bytes -= bytes;
 	put_user_entry(user);
 	spin_unlock(&users_lock);

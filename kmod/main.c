@@ -56,7 +56,7 @@ int chanfd_object_init(struct chanfd_object *obj, const struct chanfd_type *type
 {
 	if (!name_is_valid(name))
 		return -EINVAL;
-	obj->user = chanfd_user_charge(bytes);
+	obj->user = chanfd_user_charge(1, bytes);
 	if (IS_ERR(obj->user))
 		return PTR_ERR(obj->user);
 	obj->type = type;
@@ -71,7 +71,7 @@ int chanfd_object_init(struct chanfd_object *obj, const struct chanfd_type *type
 /* Undoes chanfd_object_init(). */
 void chanfd_object_release(struct chanfd_object *obj)
 {
-	chanfd_user_uncharge(obj->user, obj->bytes);
+	chanfd_user_uncharge(obj->user, 1, obj->bytes);
 }
 
 /* Gives a reference up; true if it was the last, and the caller is to free. */

@@ -142,8 +142,8 @@ int chanfd_context_init(void);
 void chanfd_context_exit(void);
 
 /* limits.c */
-struct chanfd_user *chanfd_user_charge(size_t bytes);
-void chanfd_user_uncharge(struct chanfd_user *user, size_t bytes);
+struct chanfd_user *chanfd_user_charge(unsigned int objects, size_t bytes);
+void chanfd_user_uncharge(struct chanfd_user *user, unsigned int objects, size_t bytes);
 void chanfd_user_show(struct seq_file *m, const struct chanfd_user *user);
 
 #endif /* _CHANFD_OBJECT_H */

@@ -56,6 +56,7 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 
 #include "compat.h"
 #include "wait.h"
@@ -65,6 +66,13 @@
 
 /* Calls, and cases, that are gone through before somebody else gets a turn. */
 #define CHUNK		64
+
+/*
+ * Bytes that a waiting call may hold without being counted: less than the stack that
+ * its task has anyway. Beyond it somebody with many tasks would hold much memory, and
+ * many stale waiters, which others take off under one hold of an object's lock.
+ */
+#define FREE_BYTES	SZ_4K
 
 /* call->fired of a call that gave up. */
 static struct chanfd_waiter withdrawn;
@@ -438,25 +446,12 @@ static void leave_all(struct chanfd_call *call, struct chanfd_waiter *w, u32 vis
 		leave(w);
 }
 
-/**
- * chanfd_call_wait() - wait until one case is done: 2 and 3
- * @call: with its waiters filled in; none of them could go ahead just now
- *
- * A message that came while the call was parked is in call->msg or call->slot.
- *
- * Context: Process context, no locks held. May sleep.
- * Return: 0, and call->fired is the case that was done, its outcome filled in; or
- * %-EAGAIN, %-ETIMEDOUT, %-ERESTARTSYS, %-ENOMEM, or what the call's context says:
- * then nothing was done.
- */
-int chanfd_call_wait(struct chanfd_call *call)
+/* 2 and 3. */
+static int park_and_sleep(struct chanfd_call *call)
 {
 	struct chanfd_waiter *first = call->waiters;
 	u32 visited;
 	int err;
-
-	if (call->nonblock && call->nr <= 1)
-		return -EAGAIN;
 
 	/* A case that becomes ready meanwhile is not to be preferred for its place. */
 	if (call->nr > 1 && !call->ordered)
@@ -471,6 +466,36 @@ int chanfd_call_wait(struct chanfd_call *call)
 	leave_all(call, first, visited);
 	if (!err && call->fired == call->context)
 		err = call->context->error;
+	return err;
+}
+
+/**
+ * chanfd_call_wait() - wait until one case is done: 2 and 3
+ * @call: with its waiters filled in; none of them could go ahead just now
+ *
+ * A message that came while the call was parked is in call->msg or call->slot.
+ *
+ * Context: Process context, no locks held. May sleep.
+ * Return: 0, and call->fired is the case that was done, its outcome filled in; or
+ * %-EAGAIN, %-ETIMEDOUT, %-ERESTARTSYS, %-ENOMEM, %-EDQUOT, or what the call's
+ * context says: then nothing was done.
+ */
+int chanfd_call_wait(struct chanfd_call *call)
+{
+	/* Each case may have one box. */
+	size_t bytes = call->nr * (sizeof(*call->waiters) + sizeof(*call->msg)) + call->bytes;
+	struct chanfd_user *user;
+	int err;
+
+	if (call->nonblock && call->nr <= 1)
+		return -EAGAIN;
+	if (bytes <= FREE_BYTES)
+		return park_and_sleep(call);
+	user = chanfd_user_charge(0, bytes);
+	if (IS_ERR(user))
+		return PTR_ERR(user);
+	err = park_and_sleep(call);
+	chanfd_user_uncharge(user, 0, bytes);
 	return err;
 }
 

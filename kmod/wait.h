@@ -87,6 +87,7 @@ struct chanfd_waiter {
 		struct {	/* a sender; under the lock of @obj while parked */
 			const void *data;	/* next message, if they fit a ring's slot */
 			struct list_head msgs;	/* messages not sent, in boxes */
+			u32 bytes;		/* held for them in all */
 		} send;
 		struct {	/* a receiver */
 			struct iov_iter *iter;	/* where to; or else: */

@@ -172,7 +172,8 @@ struct chanfd_context {
  * Fails with EMSGSIZE (SEND: @size is not that of @count messages, or one is longer
  * than allowed; RECV: there is no room for one, it stays in the channel),
  * EAGAIN, ETIMEDOUT, ECANCELED, EINTR, EFAULT, ENOMEM, EPERM, EINVAL;
- * CHANFD_IOC_SEND with EPIPE (closed) or ECONNRESET (no receiver is left);
+ * CHANFD_IOC_SEND with EPIPE (closed), ECONNRESET (no receiver is left) or EDQUOT
+ * (it would wait, with more in its hands than the user's limit of memory allows);
  * CHANFD_IOC_RECV with ECONNRESET (drained; the senders are gone, none had
  * closed the channel) or with the cause that it was closed with.
  */
@@ -340,7 +341,9 @@ struct chanfd_case {
  * Fails with E2BIG (too many cases, or more than CHANFD_MAX_BYTES to send in all
  * of them), EBADF, EINVAL, EPERM, EMSGSIZE, EFAULT (each found in any case, before
  * any is tried; EFAULT also where the message that was chosen has nowhere to go:
- * it stays in the channel), ENOMEM, EAGAIN, ETIMEDOUT, ECANCELED, EINTR.
+ * it stays in the channel), ENOMEM, EDQUOT (it would wait, and has more cases and
+ * messages in its hands than the user's limit of memory allows), EAGAIN, ETIMEDOUT,
+ * ECANCELED, EINTR.
  */
 struct chanfd_select {
 	__u32 flags;

@@ -43,7 +43,9 @@ static void become(uid_t uid)
  * @n:		how many
  *
  * With MAKE_BUFFER above, the rest of the request is a capacity. VARIABLE and LARGE
- * are channels of 8192 bytes without the heads of messages.
+ * are channels of 8192 bytes without the heads of messages. SELECT_FEW and SELECT_MANY
+ * would wait for nothing, WAIT_TO_SEND at a channel that was asked for before, but
+ * their time is up.
  */
 struct user {
 	uid_t uid;
@@ -56,8 +58,35 @@ struct user {
 
 enum {
 	CHANNEL, PAIR, GROUP, CONTEXT, TOKEN, REDUCED, BINDING, CANCEL, CLOSE_ONE,
-	VARIABLE, LARGE, MAKE_BUFFER
+	VARIABLE, LARGE, SELECT_FEW, SELECT_MANY, WAIT_TO_SEND, MAKE_BUFFER
 };
+
+enum { FEW = 8, MANY = 1000, MUCH = 1000 };
+
+static int select_nothing(unsigned int cases)
+{
+	static struct chanfd_case c[MANY];
+	unsigned int i;
+
+	for (i = 0; i < cases; i++)
+		c[i] = chanfd_case_of(-1, CHANFD_CASE_RECV, 0, NULL, 0);
+	return chanfd_select(c, cases, CHANFD_OPT(-1, 0, 1), NULL) < 0 ? errno : 0;
+}
+
+/* MUCH messages, and the channel has no room. */
+static int wait_to_send(int ch)
+{
+	static uint64_t values[MUCH];
+	struct chanfd_transfer t = {
+		.context = -1,
+		.deadline = 1,
+		.buf = (uintptr_t)values,
+		.size = sizeof(values),
+		.count = MUCH,
+	};
+
+	return ioctl(ch, CHANFD_IOC_SEND, &t) < 0 ? errno : 0;
+}
 
 static int user_makes(struct user *u, uint64_t what)
 {
@@ -96,6 +125,12 @@ static int user_makes(struct user *u, uint64_t what)
 	case LARGE:
 		fd[0] = chanfd_channel(512, 16, 0, NULL);
 		break;
+	case SELECT_FEW:
+		return select_nothing(FEW);
+	case SELECT_MANY:
+		return select_nothing(MANY);
+	case WAIT_TO_SEND:
+		return wait_to_send(u->fd[0]);
 	default:
 		fd[0] = chanfd_channel(8, what - MAKE_BUFFER, 0, NULL);
 	}
@@ -329,6 +364,76 @@ TEST_F(user_limits, heads_count)
 		EXPECT_EQ(0, asked(u, CLOSE_ONE));
 		EXPECT_EQ(0, asked(u, MAKE_BUFFER + 131072 / 8));
 		EXPECT_EQ(0, asked(u, CLOSE_ONE));
+	}
+}
+
+/* What a call holds while it waits is the user's, too, if it is much. */
+TEST_F(user_limits, waiting_calls)
+{
+	struct user *u = user_start(SOMEBODY), *other = user_start(SOMEBODY_ELSE);
+
+	EXPECT_EQ(0, asked(u, CHANNEL));
+	EXPECT_EQ(ETIMEDOUT, asked(u, SELECT_MANY));
+	EXPECT_EQ(ETIMEDOUT, asked(u, WAIT_TO_SEND));
+
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_bytes", "4096"));
+	EXPECT_EQ(EDQUOT, asked(u, SELECT_MANY));
+	EXPECT_EQ(EDQUOT, asked(u, WAIT_TO_SEND));
+	EXPECT_EQ(ETIMEDOUT, asked(u, SELECT_FEW));
+	EXPECT_EQ(EDQUOT, asked(other, SELECT_MANY));
+
+	/* What they held has been given back, or one of these would be too much. */
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_bytes", "300000"));
+	EXPECT_EQ(0, asked(u, MAKE_BUFFER + 12500));
+	EXPECT_EQ(ETIMEDOUT, asked(u, SELECT_MANY));
+	EXPECT_EQ(ETIMEDOUT, asked(u, SELECT_MANY));
+	EXPECT_EQ(0, asked(u, MAKE_BUFFER + 12500));
+	EXPECT_EQ(EDQUOT, asked(u, SELECT_MANY));
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));
+	EXPECT_EQ(ETIMEDOUT, asked(u, SELECT_MANY));
+}
+
+/* Bytes of the user who made @fd, as fdinfo has them. */
+static unsigned long user_bytes(int fd)
+{
+	char path[32], text[1024], *line;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	if (!read_text(path, text, sizeof(text)))
+		err(1, "%s", path);
+	line = strstr(text, "chanfd-user-bytes:");
+	if (!line)
+		errx(1, "%s: no bytes", path);
+	return strtoul(line + strlen("chanfd-user-bytes:"), NULL, 10);
+}
+
+static long run_select_many(struct party *me)
+{
+	static struct chanfd_case c[MANY];
+	unsigned int i;
+
+	for (i = 0; i < MANY; i++)
+		c[i] = chanfd_case_of(me->fd, CHANFD_CASE_RECV, 0, NULL, 0);
+	return chanfd_select(c, MANY, NULL, NULL) < 0 ? -1 : 0;
+}
+
+TEST(waiting_calls_show)
+{
+	int process;
+
+	for (process = 0; process < 2; process++) {
+		int ch = make(0);
+		unsigned long before = user_bytes(ch);
+		struct party *p = party_start(party_new(process, run_select_many, ch));
+
+		EXPECT_TRUE(receivers_wait(ch, MANY));
+		/* As many cases of at least a list's links each, and not a page each. */
+		EXPECT_LE(before + MANY * 16, user_bytes(ch));
+		EXPECT_GE(before + MANY * 4096, user_bytes(ch));
+		EXPECT_EQ(0, put(ch, 1));
+		EXPECT_EQ(0, party_join(p));
+		EXPECT_EQ(before, user_bytes(ch));
+		close(ch);
 	}
 }
 
