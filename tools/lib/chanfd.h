@@ -33,8 +33,10 @@
  * or on a channel's handle that is O_NONBLOCK, except in a select), ETIMEDOUT
  * (the deadline passed, or that of the context did), ECANCELED (the context is
  * cancelled), EINTR (a signal handler without SA_RESTART ran before the call had
- * taken effect; afterwards the call reports success), ENOMEM. A context that is
- * done wins over everything else, even over a message that is there (rule A2).
+ * taken effect; afterwards the call reports success), ENOMEM, EDQUOT (a send or a
+ * select that has more than 4 KiB of messages and cases in its hands, and the user's
+ * limit of memory is reached). A context that is done wins over everything else,
+ * even over a message that is there (rule A2).
  * No other function sleeps, unless it says so.
  *
  * Threads and signals: every function may be called from any thread at any
