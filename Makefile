@@ -27,15 +27,24 @@ all: module $(tools)
 
 .PHONY: help
 help:
-	@echo 'make demo       show chanfd at work, in a virtual machine'
-	@echo 'make check      lint and run all tests, in a virtual machine; TESTS="chan_test ..."'
-	@echo '                runs only these; VM=0 tests the module loaded here'
-	@echo 'make bench      measure chanfd and its peers'
-	@echo 'make            build the module, the library, the tools'
-	@echo 'make install    install them (PREFIX=$(PREFIX), DESTDIR=); then: modprobe chanfd'
-	@echo 'make uninstall  remove them'
-	@echo 'make lint       check the form of all source files'
-	@echo 'make clean      remove what was built'
+	@echo 'make demo        show chanfd at work, in a virtual machine'
+	@echo 'make check       lint and run all tests, in a virtual machine; TESTS="chan_test ..."'
+	@echo '                 runs only these; VM=0 tests the module loaded here'
+	@echo 'make check-all   that, and what follows up to torture: what CI runs'
+	@echo 'make model       the wait engine, close, rounds and cancelling, exhaustively'
+	@echo 'make litmus      memory order, by the rules of the kernel'
+	@echo 'make check-host  the module as a user program: random programs, sanitizers, fuzzing'
+	@echo 'make check-debug the tests on kernels that look for bugs themselves'
+	@echo 'make torture     kills, signals, no memory, reloads ...; TIME=300 seconds'
+	@echo 'make fuzz        random system calls, guided by coverage; TIME=300 seconds'
+	@echo 'make coverage    which lines of the module the tests run'
+	@echo 'make race        the race detector of the library'
+	@echo 'make bench       measure chanfd and its peers'
+	@echo 'make             build the module, the library, the tools'
+	@echo 'make install     install them (PREFIX=$(PREFIX), DESTDIR=); then: modprobe chanfd'
+	@echo 'make uninstall   remove them'
+	@echo 'make lint        check the form of all source files'
+	@echo 'make clean       remove what was built'
 	@echo
 	@echo 'KERNEL=$(KERNEL) is the kernel to build for.'
 
@@ -88,8 +97,10 @@ clean:
 
 # What follows is made in two steps: only after the first is the kernel known, to
 # the shell (make expands all lines of a recipe before it runs the first).
-.PHONY: demo check bench lint
-demo check bench:
+targets := demo check check-all model litmus check-host check-debug torture fuzz coverage \
+	   race bench
+.PHONY: $(targets) lint
+$(targets):
 	@tools/setup $@
 	@$(MAKE) --no-print-directory $(if $(filter 0,$(VM)),,KERNEL=$(vm-kernel)) run-$@
 lint:
@@ -104,6 +115,35 @@ run-demo: all
 .PHONY: run-check
 run-check: all $(KSRC)
 	@{ $(if $(TESTS),,tools/lint;) tests/run $(TESTS); } | tee build/check.log | tests/ktap.py
+
+# Each check runs its broken variants, too, and says so in its report.
+.PHONY: run-model run-litmus run-check-host run-check-debug run-torture run-fuzz
+run-model:
+	@tests/model/run | tests/ktap.py
+run-litmus: $(KSRC)
+	@tests/litmus/run | tests/ktap.py
+run-check-host: $(KSRC)
+	@tests/host/run $(TIME) | tests/ktap.py
+run-check-debug: all $(KSRC)
+	@tests/debug/run | tests/ktap.py
+run-torture: all $(KSRC)
+	@tests/torture/run $(TIME) | tests/ktap.py
+run-fuzz: all $(KSRC)
+	@tests/fuzz/run $(TIME) | tests/ktap.py
+
+.PHONY: run-coverage
+run-coverage: all $(KSRC)
+	@tests/coverage/run | tests/ktap.py
+
+.PHONY: run-race
+run-race: all $(KSRC)
+	@tests/run race_test.sh | tests/ktap.py
+
+# What takes longest is last, and little of what can take any time.
+.PHONY: run-check-all
+run-check-all: all $(KSRC)
+	@{ tools/lint; tests/model/run; tests/litmus/run; tests/host/run; tests/run; \
+		tests/torture/run 90; tests/debug/run kasan; } | tee build/check.log | tests/ktap.py
 
 .PHONY: run-bench
 run-bench: all
