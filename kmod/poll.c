@@ -33,7 +33,10 @@ static int poke(struct wait_queue_entry *wait, unsigned int mode, int sync, void
 
 	if (key && !(key_to_poll(key) & entry->w->poll.events))
 		return 0;
-	WRITE_ONCE(call->poked, true); /* CALL_POKED */
+	/* CALL_POKED: the file was changed, then this: full barrier. A release would not
+	 * do where several files call.
+	 */
+	xchg(&call->poked, true);
 	wake_up_process(call->task);
 	return 1;
 }
