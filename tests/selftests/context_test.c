@@ -970,6 +970,62 @@ TEST(deadline_forms)
 	EXPECT_LIVE(chanfd_context_timeout(-1, HOUR));
 }
 
+/*
+ * Deadlines are times of the caller's clock (X12), and in a time namespace that is
+ * another one. This child's is ahead by an hour.
+ */
+
+struct future {
+	uint64_t soon;
+	uint64_t of_child;
+	uint64_t of_parent;
+};
+
+static long run_in_the_future(struct party *me)
+{
+	struct future *t = me->arg;
+	int child;
+
+	t->soon = chanfd_deadline(40 * MSEC);
+	child = chanfd_context_deadline(-1, t->soon);
+	t->of_child = ctx_info(child).deadline;
+	t->of_parent = ctx_info(me->fd).deadline;
+	return chanfd_context_wait(child, NULL) || now() < t->soon;
+}
+
+static bool set_clock_ahead(void)
+{
+	static const char offset[] = "monotonic 3600 0\n";
+	int fd;
+	bool ok;
+
+	if (unshare(CLONE_NEWTIME))
+		return false;
+	fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+	ok = fd >= 0 && write(fd, offset, sizeof(offset) - 1) > 0;
+	close(fd);
+	return ok;
+}
+
+TEST(deadline_in_a_time_namespace)
+{
+	struct future *t = shared(sizeof(*t));
+	uint64_t start = now(), late = start + 10 * HOUR;
+	int parent = chanfd_context_deadline(-1, late);
+	struct party *p;
+
+	if (!set_clock_ahead())
+		SKIP(return, "no time namespaces in this kernel");
+	p = party_new(true, run_in_the_future, parent);
+	p->arg = t;
+	party_start(p);
+	EXPECT_EQ(0, party_join(p));
+	EXPECT_LE(start + HOUR, t->soon);
+	EXPECT_EQ(t->soon, t->of_child);
+	/* The same instant by another clock. */
+	EXPECT_EQ(late + HOUR, t->of_parent);
+}
+
 TEST(deadline_shrinks)
 {
 	uint64_t soon = chanfd_deadline(40 * MSEC), late = chanfd_deadline(HOUR);

@@ -8,6 +8,7 @@
 
 #include <grp.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 
@@ -58,7 +59,8 @@ struct user {
 
 enum {
 	CHANNEL, PAIR, GROUP, CONTEXT, TOKEN, REDUCED, BINDING, CANCEL, CLOSE_ONE,
-	VARIABLE, LARGE, SELECT_FEW, SELECT_MANY, WAIT_TO_SEND, MAKE_BUFFER
+	VARIABLE, LARGE, SELECT_FEW, SELECT_MANY, WAIT_TO_SEND,
+	NEW_NAMESPACE, MAKE_BUFFER
 };
 
 enum { FEW = 8, MANY = 1000, MUCH = 1000 };
@@ -70,7 +72,7 @@ static int select_nothing(unsigned int cases)
 
 	for (i = 0; i < cases; i++)
 		c[i] = chanfd_case_of(-1, CHANFD_CASE_RECV, 0, NULL, 0);
-	return chanfd_select(c, cases, CHANFD_OPT(-1, 0, 1), NULL) < 0 ? errno : 0;
+	return errno_of(chanfd_select(c, cases, CHANFD_OPT(-1, 0, 1), NULL));
 }
 
 /* MUCH messages, and the channel has no room. */
@@ -131,6 +133,8 @@ static int user_makes(struct user *u, uint64_t what)
 		return select_nothing(MANY);
 	case WAIT_TO_SEND:
 		return wait_to_send(u->fd[0]);
+	case NEW_NAMESPACE:
+		return unshare(CLONE_NEWUSER) ? errno : 0;
 	default:
 		fd[0] = chanfd_channel(8, what - MAKE_BUFFER, 0, NULL);
 	}
@@ -365,6 +369,22 @@ TEST_F(user_limits, heads_count)
 		EXPECT_EQ(0, asked(u, MAKE_BUFFER + 131072 / 8));
 		EXPECT_EQ(0, asked(u, CLOSE_ONE));
 	}
+}
+
+/* Who makes a user namespace has all capabilities there, and none here. */
+TEST_F(user_limits, namespace_is_no_way_out)
+{
+	struct user *u = user_start(SOMEBODY), *same = user_start(SOMEBODY);
+	int error = asked(u, NEW_NAMESPACE);
+
+	if (error == EPERM || error == ENOSPC)
+		SKIP(return, "users may not make namespaces here");
+	ASSERT_EQ(0, error);
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_objects", "1"));
+	EXPECT_EQ(0, asked(u, CHANNEL));
+	EXPECT_EQ(EDQUOT, asked(u, CHANNEL));
+	/* It is the same user, too. */
+	EXPECT_EQ(EDQUOT, asked(same, CHANNEL));
 }
 
 /* What a call holds while it waits is the user's, too, if it is much. */

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Those who share an object and mean no good: what they may do to the others.
+ * Documentation/security.rst has the threats, and which tests show what.
+ *
+ * Memory that stalls: userfaultfd(2) lets its owner answer a page fault when it likes,
+ * or never. Whoever copies from or to such memory stands still in the kernel.
+ */
+#include <linux/userfaultfd.h>
+#include <poll.h>
+
+#include "numbers.h"
+
+/* A page that stalls whoever touches it, for as long as the file says; -1 without. */
+static int stall(void *page)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range = { (uintptr_t)page, getpagesize() },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return -1;
+	if (ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range))
+		err(1, "userfaultfd");
+	return fd;
+}
+
+static void *own_page(void)
+{
+	void *page = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		err(1, "mmap");
+	return page;
+}
+
+/**
+ * struct stalled - a party with memory that stalls
+ * @page:	the memory; the rest is for the test
+ * @theirs:	file that lets it go, by the party's number
+ * @ready:	all of this is set
+ * @ours:	the same file by the test's number
+ */
+struct stalled {
+	struct party *p;
+	int ch;
+	void *page;
+	int theirs;
+	atomic_bool ready;
+	int ours;
+};
+
+static void prepare(struct stalled *s)
+{
+	s->page = own_page();
+	s->theirs = stall(s->page);
+	s->ready = true;
+}
+
+static long run_recv_stalled(struct party *me)
+{
+	struct stalled *s = me->arg;
+	long n;
+
+	prepare(s);
+	n = chanfd_recv(me->fd, s->page, sizeof(uint64_t), NULL, NULL);
+	memcpy(&me->value, s->page, sizeof(me->value));
+	return n;
+}
+
+static long run_send_stalled(struct party *me)
+{
+	struct stalled *s = me->arg;
+
+	prepare(s);
+	return chanfd_send(me->fd, s->page, sizeof(uint64_t), NULL);
+}
+
+/* Starts @run with a channel of @s, and returns when it stands still at its page. */
+static bool stands_still(struct stalled *s, bool process, long (*run)(struct party *me))
+{
+	struct pollfd fault = { .events = POLLIN };
+	int pidfd;
+
+	s->p = party_new(process, run, s->ch);
+	s->p->arg = s;
+	party_start(s->p);
+	if (!eventually(s->ready))
+		return false;
+	pidfd = syscall(SYS_pidfd_open, process ? s->p->tid : getpid(), 0);
+	s->ours = syscall(SYS_pidfd_getfd, pidfd, s->theirs, 0);
+	if (s->ours < 0)
+		err(1, "pidfd_getfd");
+	close(pidfd);
+	fault.fd = s->ours;
+	return poll(&fault, 1, BOUND / MSEC) == 1;
+}
+
+static bool let_go(struct stalled *s)
+{
+	struct uffdio_zeropage zero = {
+		.range = { (uintptr_t)s->page, getpagesize() },
+	};
+
+	return !ioctl(s->ours, UFFDIO_ZEROPAGE, &zero);
+}
+
+static bool may_stall(void)
+{
+	int fd = stall(own_page());
+
+	close(fd);
+	return fd >= 0;
+}
+
+static struct stalled *stalled_at(int ch)
+{
+	struct stalled *s = shared(sizeof(*s));
+
+	s->ch = ch;
+	return s;
+}
+
+FIXTURE(stalled) {
+	struct stalled *s;
+	int ch;
+};
+
+FIXTURE_VARIANT(stalled) {
+	bool process;
+};
+
+FIXTURE_VARIANT_ADD(stalled, threads) { .process = false };
+FIXTURE_VARIANT_ADD(stalled, processes) { .process = true };
+
+FIXTURE_SETUP(stalled)
+{
+	if (!may_stall())
+		SKIP(return, "no userfaultfd in this kernel");
+	self->ch = make(2);
+	self->s = stalled_at(self->ch);
+}
+
+FIXTURE_TEARDOWN(stalled)
+{
+}
+
+TEST_F(stalled, receiver_holds_nobody_up)
+{
+	uint64_t value;
+
+	ASSERT_EQ(0, put(self->ch, 7));
+	ASSERT_TRUE(stands_still(self->s, variant->process, run_recv_stalled));
+
+	EXPECT_EQ(1, info_of(self->ch).len);
+	EXPECT_EQ(0, try_put(self->ch, 8));
+	EXPECT_EQ(1, try_get(self->ch, &value));
+	EXPECT_EQ(7, value);
+
+	ASSERT_TRUE(let_go(self->s));
+	EXPECT_EQ(1, party_join(self->s->p));
+	EXPECT_EQ(8, self->s->p->value);
+}
+
+TEST_F(stalled, sender_holds_nobody_up)
+{
+	uint64_t value;
+
+	ASSERT_TRUE(stands_still(self->s, variant->process, run_send_stalled));
+
+	EXPECT_EQ(0, info_of(self->ch).sent);
+	EXPECT_EQ(0, try_put(self->ch, 8));
+	EXPECT_EQ(1, try_get(self->ch, &value));
+	EXPECT_EQ(8, value);
+
+	ASSERT_TRUE(let_go(self->s));
+	EXPECT_EQ(0, party_join(self->s->p));
+	EXPECT_EQ(1, try_get(self->ch, &value));
+	EXPECT_EQ(0, value);
+}
+
+TEST(stalled_can_be_killed)
+{
+	struct stalled *s;
+	uint64_t value;
+	int ch = make(1);
+
+	if (!may_stall())
+		SKIP(return, "no userfaultfd in this kernel");
+	s = stalled_at(ch);
+	ASSERT_EQ(0, put(ch, 7));
+	ASSERT_TRUE(stands_still(s, true, run_recv_stalled));
+	party_kill(s->p);
+	EXPECT_TRUE(party_ended(s->p));
+	EXPECT_EQ(1, try_get(ch, &value));
+	EXPECT_EQ(7, value);
+}
+
+TEST_HARNESS_MAIN
