@@ -49,8 +49,9 @@
  * CALL_POKED: the callback of a foreign file sets call->poked, then wakes; the
  * sleeper sets its state, then reads call->poked. Both sides have a full barrier
  * in between (in try_to_wake_up() and set_current_state()), so one sees the
- * other. Both sides change call->poked by xchg(): who takes the poke asks the files
- * after it, and sees what they called about. The callback takes no lock of ours: it may run in interrupt context.
+ * other. Both change call->poked by xchg(): who takes the poke asks the files
+ * after it, and sees what they called about. The callback takes no lock of ours:
+ * it may run in interrupt context.
  */
 
 #include <linux/list.h>
