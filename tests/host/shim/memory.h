@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Memory: the module's own, and its users', which is what it is: a pointer. A pointer
+ * into page zero is bad, others are what the sanitizer takes them for.
+ */
+#ifndef _SHIM_MEMORY_H
+#define _SHIM_MEMORY_H
+
+#include <sys/uio.h>
+
+typedef unsigned int gfp_t;
+
+#define GFP_KERNEL_ACCOUNT	1U
+#define __GFP_NOFAIL		2U
+#define __GFP_ZERO		4U
+
+void *kmalloc(size_t size, gfp_t flags);
+void kfree(const void *p);
+
+#define kzalloc(size, flags)	kmalloc(size, (flags) | __GFP_ZERO)
+#define kvmalloc(size, flags)	kmalloc(size, flags)
+#define kvfree(p)		kfree(p)
+
+/* What the kernel gives to nobody. */
+#define KMALLOC_MAX		((size_t)INT_MAX)
+
+static inline void *kcalloc(size_t n, size_t size, gfp_t flags)
+{
+	return n > KMALLOC_MAX / size ? NULL : kzalloc(n * size, flags);
+}
+
+#define kvcalloc(n, size, flags)	kcalloc(n, size, flags)
+
+/* Users' memory */
+
+#define u64_to_user_ptr(x)	((void __user *)(uintptr_t)(x))
+
+unsigned long copy_from_user(void *to, const void __user *from, unsigned long n);
+unsigned long copy_to_user(void __user *to, const void *from, unsigned long n);
+unsigned long clear_user(void __user *to, unsigned long n);
+int copy_struct_from_user(void *to, size_t known, const void __user *from, size_t size);
+
+#define get_user(x, p)	(copy_from_user(&(x), p, sizeof(*(p))) ? -EFAULT : 0)
+
+/* Makes memory present; how much of it there is not. */
+size_t fault_in_safe_writeable(const char __user *p, size_t size);
+
+#define pagefault_disable()	((void)current->pagefault_disabled++)
+#define pagefault_enable()	((void)current->pagefault_disabled--)
+
+/* Users' memory in pieces */
+
+#define ITER_SOURCE	1
+#define ITER_DEST	0
+
+/**
+ * struct iov_iter
+ * @iov:	the pieces
+ * @piece:	where we are,
+ * @offset:	and how far in that
+ * @count:	bytes from there on
+ */
+struct iov_iter {
+	const struct iovec *iov;
+	size_t piece;
+	size_t offset;
+	size_t count;
+};
+
+void iov_iter_init(struct iov_iter *i, unsigned int direction, const struct iovec *iov,
+		   unsigned long n, size_t count);
+void iov_iter_revert(struct iov_iter *i, size_t n);
+size_t copy_to_iter(const void *from, size_t n, struct iov_iter *i);
+bool copy_from_iter_full(void *to, size_t n, struct iov_iter *i);
+size_t fault_in_iov_iter_writeable(const struct iov_iter *i, size_t n);
+
+static inline size_t iov_iter_count(const struct iov_iter *i)
+{
+	return i->count;
+}
+
+static inline void iov_iter_truncate(struct iov_iter *i, u64 count)
+{
+	if (i->count > count)
+		i->count = count;
+}
+
+#endif /* _SHIM_MEMORY_H */

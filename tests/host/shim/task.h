@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Tasks: who they are, how they sleep, what wakes them; and wait queues.
+ *
+ * That somebody was woken by somebody orders nothing, as far as ThreadSanitizer can see
+ * (see atomic.h): what the one has done must be made visible to the other by the module.
+ */
+#ifndef _SHIM_TASK_H
+#define _SHIM_TASK_H
+
+#define TASK_RUNNING		0
+#define TASK_INTERRUPTIBLE	1
+#define TASK_UNINTERRUPTIBLE	2
+#define TASK_NORMAL		(TASK_INTERRUPTIBLE | TASK_UNINTERRUPTIBLE)
+#define TASK_FREEZABLE		0x2000
+
+enum { SIGNAL_NONE, SIGNAL_SOME, SIGNAL_KILL };
+
+#define MAX_LOCKS_HELD		8
+
+struct file;
+
+/**
+ * struct task_struct - a thread
+ * @node:	in the list of all
+ * @state:	TASK_*; a futex
+ * @sleeps:	how often it went to sleep
+ * @in_schedule: it did, and has not returned
+ * @signal:	that is pending: SIGNAL_*
+ * @timer_slack_ns: as in the kernel
+ * @rcu:	odd inside of a read-side critical section
+ * @rcu_depth:	how many there are, its own
+ * @held:	spinlocks, its own
+ * @nr_held:	how many
+ * @in_interrupt: it runs a timer's callback, its own
+ * @pagefault_disabled: its own
+ * @uid:	who it is, its own
+ * @random:	state of its random numbers, its own
+ * @fault:	counts copies down to the one that fails, its own, like all below
+ * @fault_lasting: so do all that follow
+ * @fail_alloc:	likewise for allocations
+ * @failed:	it came to that
+ * @released:	files that are to be released when the call ends
+ */
+struct task_struct {
+	struct list_head node;
+	unsigned int state;
+	unsigned int sleeps;
+	bool in_schedule;
+	unsigned int signal;
+	u64 timer_slack_ns;
+	unsigned int rcu;
+	int rcu_depth;
+	spinlock_t *held[MAX_LOCKS_HELD];
+	int nr_held;
+	bool in_interrupt;
+	int pagefault_disabled;
+	unsigned int uid;
+	u32 random;
+	unsigned int fault;
+	bool fault_lasting;
+	unsigned int fail_alloc;
+	bool failed;
+	struct file *released;
+};
+
+extern __thread struct task_struct *shim_task;
+struct task_struct *shim_task_new(void);
+
+static inline struct task_struct *get_current(void)
+{
+	return shim_task ? shim_task : shim_task_new();
+}
+
+#define current		get_current()
+
+#define __set_current_state(value)	WRITE_ONCE(current->state, value)
+#define set_current_state(value) do {	\
+	__set_current_state(value);	\
+	smp_mb();			\
+	perturb();			\
+} while (0)
+
+void schedule(void);
+void wake_up_process(struct task_struct *task);
+void wake_up_state(struct task_struct *task, unsigned int state);
+bool signal_pending(struct task_struct *task);
+bool fatal_signal_pending(struct task_struct *task);
+
+static inline bool rt_or_dl_task(const struct task_struct *task)
+{
+	return false;
+}
+
+/* A number for @ceil; see host_seed(). */
+u32 get_random_u32_below(u32 ceil);
+
+/* Users */
+
+typedef struct {
+	unsigned int val;
+} kuid_t;
+
+#define current_uid()		((kuid_t){ current->uid })
+#define __kuid_val(uid)		((uid).val)
+#define uid_eq(a, b)		((a).val == (b).val)
+
+enum { CAP_SYS_RESOURCE = 24 };
+
+static inline bool capable(int cap)
+{
+	return !current->uid;
+}
+
+/* Wait queues */
+
+struct wait_queue_entry {
+	void *private;
+	int (*func)(struct wait_queue_entry *wait, unsigned int mode, int sync, void *key);
+	struct list_head entry;
+};
+
+typedef struct wait_queue_head {
+	spinlock_t lock;
+	struct list_head head;
+} wait_queue_head_t;
+
+#define DECLARE_WAIT_QUEUE_HEAD(wq) \
+	wait_queue_head_t wq = { __SPIN_LOCK(wq), LIST_HEAD_INIT((wq).head) }
+
+#define init_waitqueue_head(wq) do {		\
+	wait_queue_head_t *__wq = (wq);		\
+						\
+	spin_lock_init(&__wq->lock);		\
+	INIT_LIST_HEAD(&__wq->head);		\
+} while (0)
+
+static inline void init_waitqueue_func_entry(struct wait_queue_entry *wait,
+					     int (*func)(struct wait_queue_entry *wait,
+							 unsigned int mode, int sync,
+							 void *key))
+{
+	wait->private = NULL;
+	wait->func = func;
+}
+
+void add_wait_queue(wait_queue_head_t *wq, struct wait_queue_entry *wait);
+void remove_wait_queue(wait_queue_head_t *wq, struct wait_queue_entry *wait);
+void __wake_up(wait_queue_head_t *wq, unsigned int mode, int nr, void *key);
+
+#define wake_up(wq)	__wake_up(wq, TASK_NORMAL, 1, NULL)
+
+/* For a task that sleeps in the way of wait_event(). */
+int default_wake_function(struct wait_queue_entry *wait, unsigned int mode, int sync,
+			  void *key);
+
+/* Full barrier, then look: pairs with set_current_state() or poll_wait(). */
+static inline bool wq_has_sleeper(wait_queue_head_t *wq)
+{
+	smp_mb();
+	return !list_empty(&wq->head);
+}
+
+#define wait_event(wq, condition) do {						\
+	struct wait_queue_entry __wait = { current, default_wake_function };	\
+										\
+	add_wait_queue(&(wq), &__wait);						\
+	for (;;) {								\
+		set_current_state(TASK_UNINTERRUPTIBLE);			\
+		if (condition)							\
+			break;							\
+		schedule();							\
+	}									\
+	__set_current_state(TASK_RUNNING);					\
+	remove_wait_queue(&(wq), &__wait);					\
+} while (0)
+
+#endif /* _SHIM_TASK_H */
