@@ -39,13 +39,18 @@
 #include <chanfd.h>
 #include <kselftest_harness.h>
 
+/* Of the kernel that the tests are made for: a debug kernel's is ten, or so. */
+#ifndef SLOWNESS
+#define SLOWNESS		1
+#endif
+
 /* An emulated machine is twenty times slower than a real one. */
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	120
+#define TEST_TIMEOUT_DEFAULT	(120 * SLOWNESS)
 
 #define MSEC			1000000LL	/* in nanoseconds */
 #define SEC			1000000000LL
-#define BOUND			(20 * SEC)	/* for what must happen some time */
+#define BOUND			(20 * SEC * SLOWNESS)	/* for what must happen some time */
 #define A_WHILE			(50 * MSEC)	/* for what must not happen */
 
 /* The errno of a call, 0 if it succeeded: EXPECT_EQ(EPIPE, errno_of(call)). */
