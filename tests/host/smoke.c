@@ -215,15 +215,26 @@ static void vectors(void)
 	EXPECT(strcmp(from, to), 0);
 }
 
+static long recv_text(int fd)
+{
+	char buf[1000] = "";
+	long ret = host_read(fd, buf, sizeof(buf));
+
+	return strcmp(buf, "hello") ? -EIO : ret;
+}
+
 static void variable(void)
 {
 	struct pair ch = channel(2, 1000, CHANFD_VARIABLE);
-	char buf[1000] = "";
+	char buf[1001] = "";
+	struct thread t;
 
 	EXPECT(host_write(ch.w, "hello", 5), 5);
 	EXPECT(host_read(ch.r, buf, 4), -EMSGSIZE);
-	EXPECT(host_read(ch.r, buf, sizeof(buf)), 5);
-	EXPECT(strcmp(buf, "hello"), 0);
+	EXPECT(recv_text(ch.r), 5);
+	start_asleep(&t, recv_text, ch.r);
+	EXPECT(host_write(ch.w, "hello", 5), 5);
+	EXPECT(join(&t), 5);
 	EXPECT(host_write(ch.w, buf, 1001), -EMSGSIZE);
 }
 
@@ -391,6 +402,7 @@ static void waitgroups(void)
 {
 	struct pair wg = waitgroup();
 	struct chanfd_add add = { .delta = 2 };
+	struct chanfd_waitgroup_info info;
 	struct thread t[2];
 
 	EXPECT(wait_zero(wg.r), 0);
@@ -404,6 +416,41 @@ static void waitgroups(void)
 	EXPECT(IOCTL(wg.w, CHANFD_IOC_ADD, add), -ERANGE);
 	EXPECT(join(&t[0]), 0);
 	EXPECT(join(&t[1]), POLLIN);
+	EXPECT(IOCTL(wg.r, CHANFD_IOC_WAITGROUP_INFO, info), 0);
+	EXPECT(info.round, 1);
+}
+
+static long count_many(int fd)
+{
+	long i;
+
+	for (i = 0; i < MESSAGES; i++) {
+		struct chanfd_add add = { .delta = i % 2 ? -1 : 1 };
+
+		EXPECT(IOCTL(fd, CHANFD_IOC_ADD, add), 0);
+	}
+	return 0;
+}
+
+static long wait_many(int fd)
+{
+	long i;
+
+	for (i = 0; i < MESSAGES; i++)
+		EXPECT(wait_zero(fd), 0);
+	return 0;
+}
+
+static void rounds(void)
+{
+	struct pair wg = waitgroup();
+	struct thread t[4];
+	int i;
+
+	for (i = 0; i < 4; i++)
+		start(&t[i], i < 2 ? count_many : wait_many, i < 2 ? wg.w : wg.r);
+	for (i = 0; i < 4; i++)
+		join(&t[i]);
 }
 
 static void tokens(void)
@@ -640,6 +687,7 @@ static const struct {
 	{ "selects meet", selects },
 	{ "files of others", foreign },
 	{ "waitgroups", waitgroups },
+	{ "rounds of a waitgroup", rounds },
 	{ "tokens", tokens },
 	{ "contexts are cancelled", contexts },
 	{ "contexts are left", families },

@@ -13,9 +13,15 @@
 #define READ_ONCE(x)			__atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, value)		__atomic_store_n(&(x), value, __ATOMIC_RELAXED)
 #define smp_load_acquire(p)		__atomic_load_n(p, __ATOMIC_ACQUIRE)
-#define smp_store_release(p, value)	__atomic_store_n(p, value, __ATOMIC_RELEASE)
+#define smp_store_release(p, value) do {		\
+	__atomic_store_n(p, value, __ATOMIC_RELEASE);	\
+	perturb();					\
+} while (0)
 #define smp_mb()			__atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define xchg(p, value) ({ __atomic_exchange_n(p, value, __ATOMIC_SEQ_CST); })
+
+/* Lets other threads run, now and then, when they can see something new. */
+void perturb(void);
 
 #ifdef __has_feature
 #if __has_feature(thread_sanitizer)

@@ -2,26 +2,12 @@
 /* Spinlocks, mutexes, RCU, and what may be done under them. */
 
 #include <sched.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 #include "../host.h"
 #include "kernel.h"
 
 #define MAX_CLASSES	32
 #define SPINS		100
-
-void host_bug(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	fputs("host: BUG: ", stderr);
-	vfprintf(stderr, fmt, args);
-	fputc('\n', stderr);
-	va_end(args);
-	abort();
-}
 
 /* The interleavings that chance alone would hardly give on few processors. */
 static unsigned int perturbation;
@@ -115,7 +101,6 @@ void spin_unlock(spinlock_t *lock)
 		host_bug("%s is dropped by who does not hold it", lock->class->name);
 	task->held[i - 1] = task->held[--task->nr_held];
 	smp_store_release(&lock->locked, 0);
-	perturb();
 }
 
 /* Rules */

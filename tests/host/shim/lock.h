@@ -55,9 +55,6 @@ void might_sleep(void);
 /* The documented rule of kmod/object.h: not under an object's lock. */
 void not_under_object_lock(const char *what);
 
-/* Lets other threads run, now and then: others can see what comes next. */
-void perturb(void);
-
 void rcu_read_lock(void);
 void rcu_read_unlock(void);
 void synchronize_rcu(void);
