@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Programs from choices. Few objects of small capacities, so that threads meet; most
+ * operations are valid and some are not.
+ */
+
+#include <string.h>
+
+#include "../../uapi/chanfd.h"
+#include "program.h"
+
+/* A number below @n. */
+u32 choose(struct choices *c, u32 n)
+{
+	u64 z;
+
+	if (c->from_bytes) {
+		if (!c->left || n < 2)
+			return 0;
+		c->left--;
+		return *c->bytes++ % n;
+	}
+	z = (c->random += 0x9e3779b97f4a7c15ull);
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return (u32)((z ^ (z >> 31)) >> 16) % n;
+}
+
+static bool one_in(struct choices *c, u32 n)
+{
+	return choose(c, n) == n - 1;
+}
+
+/* One of the numbers, each as often as it is there. */
+#define ONE_OF(c, ...) ({							\
+	static const int __of[] = { __VA_ARGS__ };				\
+										\
+	__of[choose(c, sizeof(__of) / sizeof(__of[0]))];			\
+})
+
+/* What is known while a program is made. */
+struct maker {
+	struct program *p;
+	struct choices *c;
+	int thread;
+	u8 values;
+	u8 tokens;		/* that the thread has made, */
+	bool derived;		/* and a context */
+};
+
+static void choose_objects(struct maker *m)
+{
+	struct program *p = m->p;
+	struct choices *c = m->c;
+	int i, t;
+
+	p->channels = ONE_OF(c, 1, 1, 2, 2, 3);
+	p->group = one_in(c, 3);
+	p->contexts = ONE_OF(c, 0, 0, 1, 2, 3);
+	for (i = 0; i < p->channels; i++) {
+		p->channel[i].capacity = ONE_OF(c, 0, 0, 1, 1, 2, 3);
+		p->channel[i].variable = one_in(c, 4);
+		p->channel[i].elem_size = p->channel[i].variable ? 8 :
+					  ONE_OF(c, 4, 4, 4, 0, LARGE);
+	}
+	for (i = 0; i < p->contexts; i++) {
+		p->context[i].parent = choose(c, i + 1) ? CONTEXT + i - 1 : 0;
+		p->context[i].deadline = ONE_OF(c, NEVER, NEVER, NEVER, NEVER, SOON, PAST);
+		p->context[i].cause = p->context[i].deadline != NEVER && one_in(c, 2) ? 33 : 0;
+		p->context[i].keep = one_in(c, 4);
+	}
+	/* The conductor comes last: without it, a side may be left by all. */
+	for (t = 0; t < THREADS; t++) {
+		if (t >= p->workers && t != CONDUCTOR)
+			continue;
+		for (i = 0; i < p->channels; i++)
+			p->rights[t][i] = t == CONDUCTOR ? ONE_OF(c, RW, RW, RW, R, W, 0) :
+					  ONE_OF(c, RW, RW, RW, R, W);
+		if (p->group)
+			p->rights[t][GROUP] = ONE_OF(c, RW, RW, RW, R, W);
+		for (i = 0; i < p->contexts; i++)
+			p->rights[t][CONTEXT + i] = t == CONDUCTOR ? ONE_OF(c, RW, R) :
+						    ONE_OF(c, RW, RW, R, W);
+	}
+	p->perturb = ONE_OF(c, 0, 2, 3, 5, 10, 20, 50);
+}
+
+static u8 new_values(struct maker *m, int n)
+{
+	u8 first = m->values + 1;
+
+	m->values += n;
+	return first;
+}
+
+static u16 message_size(struct maker *m, const struct a_channel *ch)
+{
+	if (ch->variable)
+		return one_in(m->c, 20) ? 9 : 1 + choose(m->c, 8);
+	return ch->elem_size + one_in(m->c, 40);
+}
+
+static u16 receive_room(struct maker *m, const struct a_channel *ch, int n)
+{
+	if (ch->variable)
+		return one_in(m->c, 3) ? 1 + choose(m->c, 8) :
+					     (u32)n * ch->elem_size;
+	return n * ch->elem_size - (ch->elem_size && n == 1 && one_in(m->c, 40));
+}
+
+/* How many contexts the thread has; and one of them. */
+static int contexts(const struct maker *m)
+{
+	return m->p->contexts + m->derived;
+}
+
+static u8 choose_context(struct maker *m)
+{
+	int i = choose(m->c, contexts(m));
+
+	return i < m->p->contexts ? CONTEXT + i : DERIVED + m->thread;
+}
+
+static void limits(struct maker *m, struct op *op)
+{
+	struct choices *c = m->c;
+
+	if (one_in(c, 4))
+		op->flags |= NONBLOCK;
+	op->deadline = ONE_OF(c, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, SOON, PAST);
+	if (contexts(m) && one_in(c, 3))
+		op->limit = choose_context(m);
+}
+
+static void faults(struct maker *m, struct op *op)
+{
+	if (!one_in(m->c, 12))
+		return;
+	op->fault = BAD_POINTER + choose(m->c, FAIL_ALLOC);
+	op->nth = 1 + choose(m->c, 4);
+	op->cases[0].bad = op->fault == BAD_POINTER;
+}
+
+/* Most who may not send, receive, and the other way round. */
+static bool sends(struct maker *m, u8 obj, bool send)
+{
+	u8 rights = m->p->rights[m->thread][obj];
+
+	return rights == RW || one_in(m->c, 10) ? send : rights == W;
+}
+
+static void make_transfer(struct maker *m, struct op *op)
+{
+	const struct a_channel *ch;
+	struct choices *c = m->c;
+
+	op->kind = sends(m, op->obj, op->kind == OP_SEND) ? OP_SEND : OP_RECV;
+	ch = &m->p->channel[op->obj];
+	op->count = ONE_OF(c, 1, 1, 1, 1, 2, 3, 4);
+	if (one_in(c, 3) && ch->elem_size) {
+		op->flags |= FILE_CALL;
+		if (one_in(c, 4))
+			op->flags |= NONBLOCK;
+		if (ch->variable)
+			op->count = 1;
+	} else {
+		limits(m, op);
+	}
+	op->cases[0].obj = op->obj;
+	if (op->kind == OP_SEND) {
+		op->cases[0].op = CHANFD_CASE_SEND;
+		op->cases[0].size = op->count == 1 && !(op->flags & FILE_CALL) ?
+				    message_size(m, ch) : ch->variable ? 1 + choose(c, 8) :
+				    ch->elem_size;
+		op->cases[0].value = new_values(m, op->count);
+	} else {
+		op->cases[0].op = CHANFD_CASE_RECV;
+		op->cases[0].size = op->flags & FILE_CALL ? op->count * ch->elem_size :
+				    receive_room(m, ch, op->count);
+		if (!(op->flags & FILE_CALL) && one_in(c, 20))
+			op->flags |= NOWHERE;
+	}
+	if (ch->elem_size)
+		faults(m, op);
+}
+
+static void make_case(struct maker *m, struct a_case *k)
+{
+	const struct program *p = m->p;
+	struct choices *c = m->c;
+	const struct a_channel *ch;
+
+	k->op = ONE_OF(c, CHANFD_CASE_SEND, CHANFD_CASE_SEND, CHANFD_CASE_SEND,
+		       CHANFD_CASE_RECV, CHANFD_CASE_RECV, CHANFD_CASE_RECV, CHANFD_CASE_WAIT,
+		       CHANFD_CASE_WAIT, CHANFD_CASE_DONE, CHANFD_CASE_DRAINED,
+		       CHANFD_CASE_POLL);
+	switch (k->op) {
+	case CHANFD_CASE_WAIT:
+		if (p->group) {
+			k->obj = GROUP;
+			k->broken = one_in(c, 3);
+			k->known = choose(c, 3);
+			return;
+		}
+		break;
+	case CHANFD_CASE_DONE:
+	case CHANFD_CASE_DRAINED:
+		if (contexts(m)) {
+			k->obj = choose_context(m);
+			return;
+		}
+		break;
+	case CHANFD_CASE_POLL:
+		if (one_in(c, 4))
+			return;
+		break;
+	}
+	k->obj = choose(c, p->channels);
+	k->op = sends(m, k->obj, k->op == CHANFD_CASE_SEND) ? CHANFD_CASE_SEND :
+							      CHANFD_CASE_RECV;
+	ch = &p->channel[k->obj];
+	k->bad = ch->elem_size && one_in(c, 40);
+	if (k->op == CHANFD_CASE_SEND) {
+		k->size = message_size(m, ch);
+		k->value = new_values(m, 1);
+	} else {
+		k->size = receive_room(m, ch, 1);
+	}
+}
+
+static void make_select(struct maker *m, struct op *op)
+{
+	int i;
+
+	op->count = ONE_OF(m->c, 1, 2, 2, 2, 3, 3, 4);
+	limits(m, op);
+	if (one_in(m->c, 8))
+		op->flags |= ORDERED;
+	for (i = 0; i < op->count; i++)
+		make_case(m, &op->cases[i]);
+}
+
+static void make_keep(struct maker *m, struct op *op)
+{
+	int had = op->obj < DERIVED ? m->p->rights[m->thread][op->obj] : RW;
+
+	op->kind = OP_KEEP;
+	op->arg = one_in(m->c, 8) ? RW : had & (int)choose(m->c, 4);
+}
+
+static void make_group_op(struct maker *m, struct op *op)
+{
+	struct choices *c = m->c;
+
+	op->obj = GROUP;
+	op->kind = ONE_OF(c, OP_ADD, OP_ADD, OP_ADD, OP_TOKEN, OP_TOKEN, OP_DONE, OP_DONE,
+			  OP_DROP_TOKEN, OP_KEEP, OP_POLL);
+	if (op->kind == OP_TOKEN && m->tokens == TOKENS / WORKERS)
+		op->kind = OP_DONE;
+	switch (op->kind) {
+	case OP_ADD:
+		op->arg = ONE_OF(c, 1, 1, 2, 0, -1, -1, -2);
+		op->error = op->arg < 0 ? ONE_OF(c, 0, 0, 3) : 0;
+		break;
+	case OP_TOKEN:
+		op->arg = m->thread * (TOKENS / WORKERS) + m->tokens++;
+		op->flags = one_in(c, 3) ? AUTO_DONE : 0;
+		break;
+	case OP_DONE:
+	case OP_DROP_TOKEN:
+		op->arg = m->thread * (TOKENS / WORKERS) + choose(c, TOKENS / WORKERS);
+		op->error = op->kind == OP_DONE ? ONE_OF(c, 0, 0, 3) : 0;
+		break;
+	case OP_KEEP:
+		make_keep(m, op);
+		break;
+	}
+}
+
+static void make_context_op(struct maker *m, struct op *op)
+{
+	struct choices *c = m->c;
+
+	op->obj = choose_context(m);
+	op->kind = ONE_OF(c, OP_CANCEL, OP_CANCEL, OP_DERIVE, OP_DERIVE, OP_KEEP, OP_POLL);
+	if (op->kind == OP_DERIVE && m->derived)
+		op->kind = OP_POLL;
+	switch (op->kind) {
+	case OP_CANCEL:
+		op->arg = ONE_OF(c, 0, 34, 35);
+		break;
+	case OP_DERIVE:
+		op->arg = op->obj;
+		op->obj = DERIVED + m->thread;
+		op->deadline = ONE_OF(c, NEVER, NEVER, NEVER, SOON, PAST);
+		op->error = op->deadline != NEVER && one_in(c, 2) ? 36 : 0;
+		op->flags = one_in(c, 4) ? KEEP_ALIVE : 0;
+		m->derived = true;
+		break;
+	case OP_KEEP:
+		make_keep(m, op);
+		break;
+	}
+}
+
+static void make_op(struct maker *m, struct op *op)
+{
+	struct choices *c = m->c;
+	u32 n = choose(c, 32);
+
+	op->thread = m->thread;
+	op->obj = choose(c, m->p->channels);
+	if (n >= 22 && n < 26 && m->p->group) {
+		make_group_op(m, op);
+	} else if (n >= 26 && n < 29 && m->p->contexts) {
+		make_context_op(m, op);
+	} else if (n == 29) {
+		op->kind = one_in(c, 2) ? OP_POLL : OP_CLOSE;
+		op->arg = op->kind == OP_CLOSE ? ONE_OF(c, 0, 0, CAUSE_1, CAUSE_2) : 0;
+	} else if (n == 30) {
+		make_keep(m, op);
+	} else if (n == 31) {
+		op->kind = OP_SIGNAL;
+		op->obj = choose(c, m->p->workers);
+		op->arg = one_in(c, 4);
+		if (one_in(c, 8))
+			op->kind = OP_EVENT;
+	} else if (n % 3 == 2) {
+		op->kind = OP_SELECT;
+		make_select(m, op);
+	} else {
+		op->kind = n % 3 ? OP_SEND : OP_RECV;
+		make_transfer(m, op);
+	}
+}
+
+/* @workers: how many threads, or 0 to choose. */
+void generate(struct program *p, struct choices *c, int workers)
+{
+	struct maker m = { .p = p, .c = c };
+	int i;
+
+	memset(p, 0, sizeof(*p));
+	p->workers = workers ?: ONE_OF(c, 2, 3, 3, 4);
+	choose_objects(&m);
+	for (m.thread = 0; m.thread < p->workers; m.thread++) {
+		m.tokens = 0;
+		m.derived = false;
+		p->ops[m.thread] = 3 + choose(c, OPS - 2);
+		for (i = 0; i < p->ops[m.thread]; i++)
+			make_op(&m, &p->op[m.thread][i]);
+	}
+}
