@@ -450,4 +450,121 @@ TEST_F(once, rounds_of_a_waitgroup)
 	TH_LOG("%lu rounds", round);
 }
 
+/*
+ * H15: what a process wrote before it died is before the EOWNERDEAD because of it. Only
+ * the dead one and the test have the object, and only the dead one the part of it that
+ * its death gives up.
+ */
+
+enum { WORDS = 64, LEAST_DEATHS = 20 };
+
+static int ours, theirs;	/* the object; what the child's death gives up */
+
+static void make_token(void)
+{
+	ours = chanfd_waitgroup(0, "");
+	theirs = chanfd_wg_token(ours, 0);
+}
+
+static int wait_for_token(void)
+{
+	return chanfd_wg_wait(ours, NULL, NULL) ? errno : 0;
+}
+
+static void make_canceller(void)
+{
+	int fd[2];
+
+	if (chanfd_context_pair(fd, -1))
+		err(1, "chanfd_context_pair");
+	ours = fd[0];
+	theirs = fd[1];
+}
+
+static int wait_for_canceller(void)
+{
+	struct chanfd_context_info info;
+
+	if (chanfd_context_wait(ours, NULL) ||
+	    chanfd_context_info(ours, &info))
+		return errno;
+	return info.cause;
+}
+
+static void make_sender(void)
+{
+	int fd[2];
+
+	if (chanfd_channel_pair(fd, sizeof(uint64_t), 0, 0, ""))
+		err(1, "chanfd_channel_pair");
+	ours = fd[0];
+	theirs = fd[1];
+}
+
+static int wait_for_sender(void)
+{
+	uint64_t value;
+
+	return errno_of(chanfd_get(ours, &value, NULL));
+}
+
+FIXTURE(death) {
+	uint64_t *words;
+};
+
+FIXTURE_VARIANT(death) {
+	void (*make)(void);
+	int (*wait)(void);
+	int error;
+};
+
+FIXTURE_VARIANT_ADD(death, token) {
+	.make = make_token, .wait = wait_for_token, .error = EOWNERDEAD,
+};
+
+FIXTURE_VARIANT_ADD(death, canceller) {
+	.make = make_canceller, .wait = wait_for_canceller, .error = EOWNERDEAD,
+};
+
+FIXTURE_VARIANT_ADD(death, sender) {
+	.make = make_sender, .wait = wait_for_sender, .error = ECONNRESET,
+};
+
+FIXTURE_SETUP(death)
+{
+	self->words = shared(WORDS * sizeof(*self->words));
+}
+
+FIXTURE_TEARDOWN(death)
+{
+}
+
+TEST_F(death, last_words_are_heard)
+{
+	volatile uint64_t *words = self->words;
+	uint64_t n, start = now(), wrong = 0;
+	pid_t pid;
+	int i;
+
+	for (n = 1; n <= LEAST_DEATHS || !time_is_up(start); n++) {
+		variant->make();
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			for (i = 0; i < WORDS; i++)
+				words[i] = n;
+			if (n % 2)
+				_exit(0);
+			raise(SIGKILL);
+		}
+		close(theirs);
+		EXPECT_EQ(variant->error, variant->wait());
+		for (i = 0; i < WORDS; i++)
+			wrong += words[i] != n;
+		close(ours);
+		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	}
+	EXPECT_EQ(0, wrong);
+}
+
 TEST_HARNESS_MAIN
