@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,7 @@ struct handles {
 struct worker {
 	pthread_t thread;
 	struct task_struct *task;
+	sem_t go;
 	struct op *_Atomic op;	/* that it is in */
 	_Atomic bool idle;
 };
@@ -50,7 +52,6 @@ static struct program *program;	/* that of the history */
 static struct history *history;
 static _Atomic u64 ends_at[OBJECTS];	/* deadlines of contexts */
 static _Atomic int events;
-static _Atomic unsigned int runs;	/* begun so far */
 static _Atomic int ready;		/* workers that may begin */
 static _Atomic bool stopping;
 static int device, event_file;
@@ -483,30 +484,25 @@ static void *work(void *arg)
 {
 	struct worker *w = arg;
 	int t = w - workers, i;
-	unsigned int seen = 0;
 
 	w->task = host_self();
-	w->idle = true;
 	for (;;) {
-		while (runs == seen && !stopping)
-			sched_yield();
+		w->idle = true;
+		while (sem_wait(&w->go))
+			;
 		if (stopping)
 			return NULL;
-		seen = runs;
-		if (t < program->workers) {
-			/* A signal may be left from the last run: a call takes it away. */
-			host_poll(-1);
-			host_seed(program->seed + t);
-			ready++;
-			while (ready < program->workers)
-				sched_yield();
-			for (i = 0; i < program->ops[t]; i++) {
-				w->op = &program->op[t][i];
-				if (program->op[t][i].kind != OP_NONE)
-					run(&program->op[t][i], i);
-			}
+		/* A signal may be left from the last run: a call takes it away. */
+		host_poll(-1);
+		host_seed(program->seed + t);
+		ready++;
+		while (ready < program->workers)
+			sched_yield();
+		for (i = 0; i < program->ops[t]; i++) {
+			w->op = &program->op[t][i];
+			if (program->op[t][i].kind != OP_NONE)
+				run(&program->op[t][i], i);
 		}
-		w->idle = true;
 	}
 }
 
@@ -516,6 +512,7 @@ void execute_start(void)
 
 	host_init();
 	for (i = 0; i < WORKERS; i++) {
+		sem_init(&workers[i].go, 0, 0);
 		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
 			abort();
 		while (!workers[i].idle)
@@ -528,8 +525,10 @@ void execute_stop(void)
 	int i;
 
 	stopping = true;
-	for (i = 0; i < WORKERS; i++)
+	for (i = 0; i < WORKERS; i++) {
+		sem_post(&workers[i].go);
 		pthread_join(workers[i].thread, NULL);
+	}
 	host_exit();
 }
 
@@ -755,7 +754,8 @@ void execute(const struct program *p, struct history *h, struct choices *c)
 		workers[t].idle = false;
 	}
 	ready = 0;
-	runs++;
+	for (t = 0; t < p->workers; t++)
+		sem_post(&workers[t].go);
 	conduct_all(c);
 	h->events = events;
 	host_close_all();

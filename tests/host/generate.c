@@ -139,6 +139,8 @@ static void faults(struct maker *m, struct op *op)
 	op->fault = BAD_POINTER + choose(m->c, FAIL_ALLOC);
 	op->nth = 1 + choose(m->c, 4);
 	op->cases[0].bad = op->fault == BAD_POINTER;
+	if (op->cases[0].bad)
+		op->flags &= ~NOWHERE;
 }
 
 /* Most who may not send, receive, and the other way round. */
