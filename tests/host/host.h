@@ -61,7 +61,10 @@ struct task_struct *host_self(void);
 void host_signal(struct task_struct *task);
 void host_kill(struct task_struct *task);
 
-/* 0 if @task is awake, or is being woken; else a number that counts its sleeps. */
+/*
+ * 0 if @task is awake, or is being woken; else a number that counts its sleeps, and what it
+ * did before that one can be looked at.
+ */
 unsigned int host_asleep(const struct task_struct *task);
 
 /* Who the calling thread is. The first, 0, is root: it may go past limits. */

@@ -57,11 +57,11 @@ typedef struct {
 	s64 counter;
 } atomic64_t;
 
-#define ATOMIC_INIT(n)			{ n }
-#define atomic_read(v)			READ_ONCE((v)->counter)
-#define atomic_inc(v)			((void)__atomic_fetch_add(&(v)->counter, 1, __ATOMIC_RELAXED))
-#define atomic_dec_and_test(v)		(!__atomic_sub_fetch(&(v)->counter, 1, __ATOMIC_SEQ_CST))
-#define atomic64_inc_return(v)		__atomic_add_fetch(&(v)->counter, 1, __ATOMIC_SEQ_CST)
+#define ATOMIC_INIT(n)		{ n }
+#define atomic_read(v)		READ_ONCE((v)->counter)
+#define atomic_inc(v)		((void)__atomic_fetch_add(&(v)->counter, 1, __ATOMIC_RELAXED))
+#define atomic_dec_and_test(v)	(!__atomic_sub_fetch(&(v)->counter, 1, __ATOMIC_SEQ_CST))
+#define atomic64_inc_return(v)	__atomic_add_fetch(&(v)->counter, 1, __ATOMIC_SEQ_CST)
 
 typedef struct {
 	int refs;
@@ -94,8 +94,7 @@ static inline bool refcount_dec_and_test(refcount_t *r)
 
 	if (refs <= 0)
 		host_bug("a reference given up twice");
-	/* The last one comes after all that the others did. */
-	return refs == 1 && !smp_load_acquire(&r->refs);
+	return refs == 1 && !smp_load_acquire(&r->refs); /* after all the others' */
 }
 
 #endif /* _SHIM_ATOMIC_H */

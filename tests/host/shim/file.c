@@ -2,8 +2,6 @@
 /* Open files and their table. */
 
 #include <sched.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 #include "../host.h"
 #include "kernel.h"
@@ -29,12 +27,12 @@ static void slot_lock(struct slot *slot)
 {
 	while (__atomic_exchange_n(&slot->busy, true, __ATOMIC_RELAXED))
 		sched_yield();
-	smp_mb();
+	smp_mb(); /* as an acquire, pairs with slot_unlock() */
 }
 
 static void slot_unlock(struct slot *slot)
 {
-	smp_mb();
+	smp_mb(); /* as a release, pairs with slot_lock() */
 	WRITE_ONCE(slot->busy, false);
 }
 
@@ -45,8 +43,7 @@ struct file *fget(unsigned int fd)
 	if (fd >= MAX_FDS)
 		return NULL;
 	slot_lock(&slots[fd]);
-	/* Pairs with fd_install(). */
-	file = smp_load_acquire(&slots[fd].file);
+	file = smp_load_acquire(&slots[fd].file); /* pairs with fd_install() */
 	if (file)
 		refcount_inc(&file->f_count);
 	slot_unlock(&slots[fd]);
@@ -76,7 +73,7 @@ void fd_install(unsigned int fd, struct file *file)
 {
 	if (READ_ONCE(slots[fd].file) || !READ_ONCE(slots[fd].used))
 		host_bug("a file is installed where there is no place");
-	smp_store_release(&slots[fd].file, file);
+	smp_store_release(&slots[fd].file, file); /* pairs with fget() */
 }
 
 /* Takes a file out of the table, with its reference. */
@@ -87,7 +84,7 @@ struct file *shim_take_fd(unsigned int fd)
 	if (fd >= MAX_FDS)
 		return NULL;
 	slot_lock(&slots[fd]);
-	file = smp_load_acquire(&slots[fd].file);
+	file = smp_load_acquire(&slots[fd].file); /* pairs with fd_install() */
 	WRITE_ONCE(slots[fd].file, NULL);
 	slot_unlock(&slots[fd]);
 	if (file)
@@ -151,13 +148,9 @@ __poll_t vfs_poll(struct file *file, poll_table *pt)
 	return file->f_op->poll(file, pt);
 }
 
-void seq_printf(struct seq_file *m, const char *fmt, ...)
+void seq_wrote(struct seq_file *m, int n)
 {
-	va_list args;
-
-	va_start(args, fmt);
-	m->count += vsnprintf(m->buf + m->count, m->size - m->count, fmt, args);
-	va_end(args);
+	m->count += n;
 	if (m->count >= m->size)
 		host_bug("a text does not fit");
 }

@@ -162,8 +162,7 @@ static inline void poll_wait(struct file *file, wait_queue_head_t *wq, poll_tabl
 	if (!pt || !pt->_qproc)
 		return;
 	pt->_qproc(file, wq, pt);
-	/* Pairs with wq_has_sleeper(). */
-	smp_mb();
+	smp_mb(); /* pairs with wq_has_sleeper() */
 }
 
 static inline bool file_can_poll(struct file *file)
@@ -181,7 +180,9 @@ struct seq_file {
 	size_t count;
 };
 
-void seq_printf(struct seq_file *m, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+void seq_wrote(struct seq_file *m, int n);
+
+#define seq_printf(m, ...) \
+	seq_wrote(m, snprintf((m)->buf + (m)->count, (m)->size - (m)->count, __VA_ARGS__))
 
 #endif /* _SHIM_FILE_H */

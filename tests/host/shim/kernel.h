@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
@@ -129,7 +130,12 @@ static inline ssize_t strscpy(char *dest, const char *src, size_t size)
 }
 
 /* Something that a kernel must not do: says what, and aborts. */
-void host_bug(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+void host_abort(void) __attribute__((noreturn));
+
+#define host_bug(fmt, ...) do {						\
+	fprintf(stderr, "host: BUG: " fmt "\n", ##__VA_ARGS__);		\
+	host_abort();							\
+} while (0)
 
 #include "atomic.h"
 #include "list.h"

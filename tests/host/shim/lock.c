@@ -100,7 +100,7 @@ void spin_unlock(spinlock_t *lock)
 	if (!i)
 		host_bug("%s is dropped by who does not hold it", lock->class->name);
 	task->held[i - 1] = task->held[--task->nr_held];
-	smp_store_release(&lock->locked, 0);
+	smp_store_release(&lock->locked, 0); /* pairs with spin_lock_nested() */
 }
 
 /* Rules */

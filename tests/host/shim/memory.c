@@ -129,9 +129,11 @@ int copy_struct_from_user(void *to, size_t known, const void __user *from, size_
 	size_t n = min(known, size);
 
 	if (size > known) {
-		if (!is_present(from + known, size - known))
+		const char *rest = (const char *)from + known;
+
+		if (!is_present(rest, size - known))
 			return -EFAULT;
-		if (memchr_inv(from + known, 0, size - known))
+		if (memchr_inv(rest, 0, size - known))
 			return -E2BIG;
 	}
 	memset(to, 0, known);

@@ -152,9 +152,9 @@ void host_close_all(void)
 	syscall_exit(__task, __ret);					\
 })
 
-/* The kernel does not care either that others may look. */
 static long set_flags(struct file *file, int flags)
 {
+	/* The kernel does not care either that others may look. */
 	data_race(file->f_flags = (file->f_flags & ~O_NONBLOCK) | (flags & O_NONBLOCK));
 	return 0;
 }

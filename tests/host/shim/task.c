@@ -94,7 +94,7 @@ void rcu_read_unlock(void)
 	struct task_struct *task = current;
 
 	if (!--task->rcu_depth)
-		smp_store_release(&task->rcu, task->rcu + 1);
+		smp_store_release(&task->rcu, task->rcu + 1); /* synchronize_rcu() */
 }
 
 void synchronize_rcu(void)
@@ -104,9 +104,9 @@ void synchronize_rcu(void)
 	pthread_mutex_lock(&tasks_lock);
 	smp_mb(); /* pairs with rcu_read_lock() */
 	list_for_each_entry(task, &tasks, node) {
-		unsigned int seen = smp_load_acquire(&task->rcu);
+		unsigned int seen = smp_load_acquire(&task->rcu); /* rcu_read_unlock() */
 
-		while (seen & 1 && smp_load_acquire(&task->rcu) == seen)
+		while (seen & 1 && smp_load_acquire(&task->rcu) == seen) /* likewise */
 			sched_yield();
 	}
 	pthread_mutex_unlock(&tasks_lock);
@@ -131,12 +131,12 @@ static bool sleep_until(const struct timespec *until)
 	if (state & TASK_INTERRUPTIBLE && signal_pending(task))
 		__set_current_state(TASK_RUNNING);
 	WRITE_ONCE(task->sleeps, task->sleeps + 1);
-	WRITE_ONCE(task->in_schedule, true);
+	smp_store_release(&task->in_schedule, true); /* pairs with host_asleep() */
 	while (woken && (state = READ_ONCE(task->state)) != TASK_RUNNING)
 		if (futex(&task->state, FUTEX_WAIT_BITSET, state, until) && errno == ETIMEDOUT)
 			woken = xchg(&task->state, TASK_RUNNING) == TASK_RUNNING;
 	WRITE_ONCE(task->in_schedule, false);
-	smp_mb();
+	smp_mb(); /* pairs with wake_up_state() */
 	return woken;
 }
 
@@ -176,11 +176,9 @@ void wake_up_process(struct task_struct *task)
 
 unsigned int host_asleep(const struct task_struct *task)
 {
-	unsigned int sleeps = READ_ONCE(task->sleeps);
+	bool asleep = smp_load_acquire(&task->in_schedule); /* pairs with sleep_until() */
 
-	if (!READ_ONCE(task->in_schedule) || READ_ONCE(task->state) == TASK_RUNNING)
-		return 0;
-	return sleeps ?: 1;
+	return asleep && READ_ONCE(task->state) != TASK_RUNNING ? READ_ONCE(task->sleeps) : 0;
 }
 
 /* Signals */

@@ -77,7 +77,7 @@ static inline struct task_struct *get_current(void)
 #define __set_current_state(value)	WRITE_ONCE(current->state, value)
 #define set_current_state(value) do {	\
 	__set_current_state(value);	\
-	smp_mb();			\
+	smp_mb(); /* pairs with wake_up_state() */	\
 	perturb();			\
 } while (0)
 
@@ -154,10 +154,9 @@ void __wake_up(wait_queue_head_t *wq, unsigned int mode, int nr, void *key);
 int default_wake_function(struct wait_queue_entry *wait, unsigned int mode, int sync,
 			  void *key);
 
-/* Full barrier, then look: pairs with set_current_state() or poll_wait(). */
 static inline bool wq_has_sleeper(wait_queue_head_t *wq)
 {
-	smp_mb();
+	smp_mb(); /* pairs with set_current_state() or poll_wait() */
 	return !list_empty(&wq->head);
 }
 
