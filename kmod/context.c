@@ -118,7 +118,8 @@ static void drained_outcome(struct chanfd_waiter *w, const void *arg)
 
 static bool drained_ready(struct chanfd_waiter *w)
 {
-	return !READ_ONCE(to_context(w->obj)->nr_children);
+	/* A hint: a wrong answer costs one attempt. */
+	return data_race(!to_context(w->obj)->nr_children);
 }
 
 static int drained_attempt(struct chanfd_waiter *w, bool park)
@@ -496,7 +497,12 @@ static void context_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct context *ctx = file->private_data;
 	s32 error = context_error(ctx);
+	u32 children, waiting;
 
+	spin_lock(&ctx->obj.lock);
+	children = ctx->nr_children;
+	waiting = ctx->waiters.len + ctx->drainers.len;
+	spin_unlock(&ctx->obj.lock);
 	chanfd_show_object(m, file, &ctx->obj);
 	seq_printf(m, "chanfd-state:\t%s\n", !error ? "live" :
 		   error == ETIMEDOUT ? "expired" : "cancelled");
@@ -504,9 +510,8 @@ static void context_show_fdinfo(struct seq_file *m, struct file *file)
 		seq_printf(m, "chanfd-cause:\t%d\n", ctx->cause);
 	if (ctx->parent)
 		seq_printf(m, "chanfd-parent:\t%llu\n", ctx->parent->obj.id);
-	seq_printf(m, "chanfd-children:\t%u\n", READ_ONCE(ctx->nr_children));
-	seq_printf(m, "chanfd-waiting:\t%u\n",
-		   READ_ONCE(ctx->waiters.len) + READ_ONCE(ctx->drainers.len));
+	seq_printf(m, "chanfd-children:\t%u\n", children);
+	seq_printf(m, "chanfd-waiting:\t%u\n", waiting);
 }
 
 const struct file_operations chanfd_context_fops = {
