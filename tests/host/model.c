@@ -36,6 +36,11 @@ static bool waits(const struct op *op)
 	return op->kind == OP_SEND || op->kind == OP_RECV || is_select(op);
 }
 
+static bool gave_up(const struct op *op)
+{
+	return op->ret == -EINTR || op->ret == -ETIMEDOUT;
+}
+
 /* Handles */
 
 static int holders(const struct state *s, int obj, int right)
@@ -491,7 +496,7 @@ static bool visit_wait(const struct model *m, struct state *s, int t, int k)
 	const struct group *g = &s->group;
 
 	if (!may_go(s, &op->cases[k])) {
-		if (!op->slept || s->thread[t].visited & 1 << k)
+		if (s->thread[t].visited & 1 << k)
 			return false;
 		s->thread[t].visited |= 1 << k;
 		return true;
@@ -927,6 +932,29 @@ static bool any_ready(const struct model *m, const struct state *s, int t)
 	return false;
 }
 
+/*
+ * May it give up now? Not if it could go ahead; but who is let go by a close, or by what
+ * else lets all go who wait, may still give up before it is told.
+ */
+static bool may_give_up(const struct model *m, const struct state *s, int t)
+{
+	const struct op *op = m->op[t];
+	int k;
+
+	if (s->thread[t].released)
+		return true;
+	for (k = 0; k < cases(op); k++) {
+		u8 type = op->cases[k].op;
+
+		if (gave_up(op) && (type == CHANFD_CASE_DONE || type == CHANFD_CASE_DRAINED ||
+				    type == CHANFD_CASE_POLL))
+			continue;
+		if (case_ready(m, s, t, k))
+			return false;
+	}
+	return true;
+}
+
 /* Does the operation fail with @error before it looks at anything? */
 static bool is_wrong(const struct model *m, const struct state *s, int t, int error)
 {
@@ -1007,7 +1035,9 @@ static bool withdraw(const struct model *m, struct state *s, int t)
 {
 	const struct op *op = m->op[t];
 
-	if (op->early || any_ready(m, s, t) || (op->ret == -EINTR && !s->thread[t].signal))
+	if (op->early || (op->ret == -EINTR && !s->thread[t].signal))
+		return false;
+	if (!may_give_up(m, s, t))
 		return false;
 	leave_queues(s, t);
 	return finish(s, t);
@@ -1166,13 +1196,25 @@ static bool somebody_probes(const struct model *m, const struct state *s)
 	return false;
 }
 
+/* Does somebody let those go who wait? They may give up before it is their turn. */
+static bool somebody_releases(const struct model *m, const struct state *s)
+{
+	int t;
+
+	for (t = 0; t < THREADS; t++)
+		if (s->thread[t].phase == ACTIVE && !waits(m->op[t]))
+			return true;
+	return false;
+}
+
 /*
- * To wait where nothing comes of it, which matters only if others can know: they all slept
- * meanwhile, or somebody found a sender and then could not take its message.
+ * To wait where nothing comes of it. That matters only if others can know: all slept
+ * meanwhile, or somebody found a sender and then could not take its message; or if it had
+ * to be let go, and was not yet.
  */
 static int idle_steps(const struct model *m, const struct state *s, struct step *steps)
 {
-	bool probed = somebody_probes(m, s);
+	bool probed = somebody_probes(m, s), releases = somebody_releases(m, s);
 	int t, k, n = 0;
 
 	for (t = 0; t < WORKERS; t++) {
@@ -1185,7 +1227,8 @@ static int idle_steps(const struct model *m, const struct state *s, struct step 
 
 			if (case_rights(s, t, c) && !did_case(op, k) && !may_return(op, k) &&
 			    !(s->thread[t].visited & 1 << k) &&
-			    (op->slept || (probed && c->op == CHANFD_CASE_SEND)))
+			    (op->slept || (probed && c->op == CHANFD_CASE_SEND) ||
+			     (releases && gave_up(op))))
 				steps[n++] = (struct step){ VISIT, t, k, 0 };
 		}
 	}
@@ -1232,8 +1275,10 @@ bool model_begin(const struct model *m, struct state *s, int t)
 	th->phase = ACTIVE;
 	th->visited = 0;
 	th->released = false;
-	/* It is pending until the end of a call: this one, if it came after the last. */
-	if (th->signal && th->age++ > 1)
+	/* It is pending until the end of a call: this one, if it came after the last. To send
+	 * one is no call, nor may it be to derive a context.
+	 */
+	if (th->signal && op->kind != OP_SIGNAL && op->kind != OP_DERIVE && th->age++ > 1)
 		th->signal = th->age = 0;
 	if (op->garbled)
 		return false;
