@@ -598,6 +598,9 @@ static void signals(void)
 	start_asleep(&t, wait_readable, ch.r);
 	host_signal(t.task);
 	EXPECT(join(&t), -EINTR);
+	start_asleep(&t, recv_one, ch.r);
+	host_kill(t.task);
+	EXPECT(join(&t), -EINTR);
 }
 
 /* Whatever fails in a call, it is as if there had been none. */
@@ -706,16 +709,16 @@ int main(void)
 	size_t i;
 
 	host_perturb(10);
-	host_init();
 	printf("1..%zu\n", ARRAY_SIZE(tests));
 	for (i = 0; i < ARRAY_SIZE(tests); i++) {
+		host_init();
 		dev = host_open(O_RDWR);
 		tests[i].func();
 		host_close_all();
 		host_settle();
 		EXPECT(host_allocations(), 0);
+		host_exit();
 		printf("ok %zu %s\n", i + 1, tests[i].name);
 	}
-	host_exit();
 	return 0;
 }
