@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Running programs.
+ */
+#ifndef FUZZ_EXECUTE_H
+#define FUZZ_EXECUTE_H
+
+#include <stdint.h>
+
+#include "program.h"
+
+#define NR_THREADS	2
+
+void executor_start(void);
+const char *execute(const struct program *p);
+const uint64_t *executor_trace(int thread);
+
+/* What is more than a system call: see interface.c. */
+int open_proc(const char *dir, int fd, int flags);
+long pass_descriptor(int fd);
+long close_descriptor(int fd);
+long fork_child(void);
+long signal_other(void);
+long evict_cold(void);
+
+#endif /* FUZZ_EXECUTE_H */
