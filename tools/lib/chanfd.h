@@ -45,7 +45,9 @@
  * no signal handlers, and never causes SIGPIPE. Nothing that sleeps for a
  * handle is a cancellation point of pthread_cancel(3); that is what contexts
  * are for. A successful call orders memory as Go's operation of the same name
- * does (rules H1 to H16); for the compiler, every call is a barrier.
+ * does (rules H1 to H16); for the compiler, every call is a barrier. A program
+ * built with -fsanitize=thread has its race detector told of that order, see
+ * Documentation/race-detector.
  *
  * Rules like C10, S8, W3 or X9 are those of Documentation/go-semantics.
  */

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "call.h"
+#include "race.h"
 
 static int make(struct chanfd_channel *c, size_t elem, unsigned int cap,
 		unsigned int flags, const char *name)
@@ -47,6 +48,8 @@ int chanfd_channel_pair(int fd[2], size_t elem, unsigned int cap,
 static int transfer(int ch, unsigned long request, struct chanfd_transfer *t,
 		    size_t size, const struct chanfd_opt *opt)
 {
+	int ret;
+
 	t->context = -1;
 	if (opt) {
 		t->flags = opt->flags;
@@ -54,36 +57,56 @@ static int transfer(int ch, unsigned long request, struct chanfd_transfer *t,
 		t->deadline = opt->deadline;
 	}
 	t->size = size < UINT32_MAX ? size : UINT32_MAX;
-	return chanfd_call(ch, request, t);
+	ret = chanfd_call(ch, request, t);
+	if (ret < 0)
+		race_ended(t->context);
+	return ret;
 }
 
-int chanfd_send_batch(int ch, const void *msgs, size_t size,
+static int send_batch(int ch, const void *msgs, size_t size,
 		      const uint32_t *sizes, unsigned int count,
-		      const struct chanfd_opt *opt, uint64_t *seq)
+		      const struct chanfd_opt *opt, uint64_t *seq,
+		      const void *caller)
 {
 	struct chanfd_transfer t = {
 		.buf = (uintptr_t)msgs,
 		.sizes = (uintptr_t)sizes,
 		.count = count,
 	};
-	int ret = transfer(ch, CHANFD_IOC_SEND, &t, size, opt);
+	const struct chanfd_case c = CHANFD_SEND(ch, msgs, size);
+	struct chanfd_outcome out = { 0 };
+	int ret;
 
+	race_before(&c, 1, caller);
+	ret = transfer(ch, CHANFD_IOC_SEND, &t, size, opt);
+	if (ret < 0)
+		out.error = errno;
+	else
+		out.number = t.seq + ret - 1;
+	race_after(&c, &out, caller);
 	if (ret > 0 && seq)
 		*seq = t.seq;
 	return ret;
 }
 
-int chanfd_recv_batch(int ch, void *buf, size_t size, uint32_t *sizes,
+static int recv_batch(int ch, void *buf, size_t size, uint32_t *sizes,
 		      unsigned int count, const struct chanfd_opt *opt,
-		      struct chanfd_received *r)
+		      struct chanfd_received *r, const void *caller)
 {
 	struct chanfd_transfer t = {
 		.buf = (uintptr_t)buf,
 		.sizes = (uintptr_t)sizes,
 		.count = count,
 	};
-	int ret = transfer(ch, CHANFD_IOC_RECV, &t, size, opt);
+	const struct chanfd_case c = CHANFD_RECV(ch, buf, size);
+	struct chanfd_outcome out = { 0 };
+	int ret;
 
+	race_before(&c, 1, caller);
+	ret = transfer(ch, CHANFD_IOC_RECV, &t, size, opt);
+	out.ok = ret > 0;
+	out.size = t.size;
+	race_after(&c, &out, caller);
 	if (ret > 0 && r) {
 		r->size = t.size;
 		r->seq = t.seq;
@@ -91,22 +114,37 @@ int chanfd_recv_batch(int ch, void *buf, size_t size, uint32_t *sizes,
 	return ret;
 }
 
+int chanfd_send_batch(int ch, const void *msgs, size_t size,
+		      const uint32_t *sizes, unsigned int count,
+		      const struct chanfd_opt *opt, uint64_t *seq)
+{
+	return send_batch(ch, msgs, size, sizes, count, opt, seq, RACE_CALLER);
+}
+
+int chanfd_recv_batch(int ch, void *buf, size_t size, uint32_t *sizes,
+		      unsigned int count, const struct chanfd_opt *opt,
+		      struct chanfd_received *r)
+{
+	return recv_batch(ch, buf, size, sizes, count, opt, r, RACE_CALLER);
+}
+
 int chanfd_send(int ch, const void *msg, size_t size,
 		const struct chanfd_opt *opt)
 {
-	return chanfd_send_batch(ch, msg, size, NULL, 1, opt, NULL) < 0 ? -1 : 0;
+	return send_batch(ch, msg, size, NULL, 1, opt, NULL, RACE_CALLER) < 0 ? -1 : 0;
 }
 
 int chanfd_recv(int ch, void *buf, size_t size, const struct chanfd_opt *opt,
 		struct chanfd_received *r)
 {
-	return chanfd_recv_batch(ch, buf, size, NULL, 1, opt, r);
+	return recv_batch(ch, buf, size, NULL, 1, opt, r, RACE_CALLER);
 }
 
 int chanfd_close(int ch, int cause)
 {
 	struct chanfd_close c = { .cause = cause };
 
+	race_ending(ch);
 	return chanfd_call(ch, CHANFD_IOC_CLOSE, &c);
 }
 

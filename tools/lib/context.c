@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "call.h"
+#include "race.h"
 
 uint64_t chanfd_deadline(int64_t ns)
 {
@@ -113,12 +114,17 @@ int chanfd_cancel(int ctx, int cause, const char *text)
 	struct chanfd_cancel c = { .cause = cause };
 
 	chanfd_copy_name(c.text, sizeof(c.text), text);
+	race_ending(ctx);
 	return chanfd_call(ctx, CHANFD_IOC_CANCEL, &c);
 }
 
 int chanfd_context_info(int ctx, struct chanfd_context_info *info)
 {
-	return chanfd_call(ctx, CHANFD_IOC_CONTEXT_INFO, info);
+	int ret = chanfd_call(ctx, CHANFD_IOC_CONTEXT_INFO, info);
+
+	if (!ret && info->error)
+		race_ended(ctx);
+	return ret;
 }
 
 int chanfd_context_err(int ctx)
@@ -188,9 +194,10 @@ static int bind_to(int ctx, int fd, short events, int cause)
 int chanfd_context_bind(int ctx, int fd, short events, int cause)
 {
 	struct epoll_event ev = { .events = (unsigned short)events };
-	int ret = bind_to(ctx, fd, events, cause);
-	int epoll;
+	int epoll, ret;
 
+	race_ending(ctx);
+	ret = bind_to(ctx, fd, events, cause);
 	if (!ret || errno != EOPNOTSUPP)
 		return ret;
 	if (!may_epoll(fd)) {

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "call.h"
+#include "race.h"
 
 int chanfd_info(int fd, struct chanfd_info *info)
 {
@@ -20,8 +21,10 @@ int chanfd_reduce(int fd, unsigned int rights)
 
 void chanfd_cleanup_fd(int *fd)
 {
-	if (*fd >= 0)
+	if (*fd >= 0) {
+		race_ending(*fd);
 		chanfd_close_quietly(*fd);
+	}
 	*fd = -1;
 }
 
@@ -30,8 +33,10 @@ void chanfd_cleanup_cancel(int *ctx)
 	struct chanfd_cancel c = { 0 };
 	int err = errno;
 
-	if (*ctx >= 0)
+	if (*ctx >= 0) {
+		race_ending(*ctx);
 		chanfd_call(*ctx, CHANFD_IOC_CANCEL, &c);
+	}
 	errno = err;
 	chanfd_cleanup_fd(ctx);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "call.h"
+#include "race.h"
 
 /* Every handle can select; the context and most cases have one. */
 static int handle_of(const struct chanfd_case *cases, unsigned int n, int context)
@@ -30,24 +31,30 @@ int chanfd_select(const struct chanfd_case *cases, unsigned int n,
 		.cases = (uintptr_t)cases,
 		.count = n,
 	};
+	struct chanfd_outcome outcome;
 	int fd = handle_of(cases, n, s.context);
 	int ret = -1;
 
+	race_before(cases, n, RACE_CALLER);
 	if (fd >= 0)
 		ret = chanfd_call(fd, CHANFD_IOC_SELECT, &s);
 	/* Not a handle: let the kernel say what is wrong with it as a case. */
 	if (fd < 0 || (ret < 0 && errno == ENOTTY))
 		ret = chanfd_call_device(CHANFD_IOC_SELECT, &s);
-	if (ret < 0)
+	if (ret < 0) {
+		race_ended(s.context);
 		return -1;
+	}
 
+	outcome.index = s.index;
+	outcome.error = s.error;
+	outcome.ok = (int)s.ok;
+	outcome.status = s.status;
+	outcome.size = s.size;
+	outcome.number = s.number;
+	race_after(&cases[s.index], &outcome, RACE_CALLER);
 	if (out) {
-		out->index = s.index;
-		out->error = s.error;
-		out->ok = (int)s.ok;
-		out->status = s.status;
-		out->size = s.size;
-		out->number = s.number;
+		*out = outcome;
 	} else if (s.error) {
 		errno = s.error;
 		return -1;

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "call.h"
+#include "race.h"
 
 static int make(struct chanfd_waitgroup *w, unsigned int flags, const char *name)
 {
@@ -39,6 +40,8 @@ static int add(int wg, int n, int err)
 {
 	struct chanfd_add a = { .delta = n, .error = err };
 
+	if (n < 0)
+		race_ending(wg);
 	return chanfd_call(wg, CHANFD_IOC_ADD, &a);
 }
 
@@ -68,6 +71,7 @@ int chanfd_token_done(int token, int err)
 {
 	struct chanfd_done d = { .error = err };
 
+	race_ending(token);
 	return chanfd_call(token, CHANFD_IOC_DONE, &d);
 }
 
