@@ -43,6 +43,7 @@ struct maker {
 	struct program *p;
 	struct choices *c;
 	int thread;
+	u8 theme;		/* what there is much of: 0, GROUP or CONTEXT */
 	u8 values;
 	u8 tokens;		/* that the thread has made, */
 	bool derived;		/* and a context */
@@ -54,9 +55,10 @@ static void choose_objects(struct maker *m)
 	struct choices *c = m->c;
 	int i, t;
 
+	m->theme = ONE_OF(c, 0, 0, 0, GROUP, CONTEXT);
 	p->channels = ONE_OF(c, 1, 1, 2, 2, 3);
-	p->group = one_in(c, 3);
-	p->contexts = ONE_OF(c, 0, 0, 1, 2, 3);
+	p->group = m->theme == GROUP || one_in(c, 3);
+	p->contexts = m->theme == CONTEXT ? 1 + (int)choose(c, ROOTS) : ONE_OF(c, 0, 0, 1, 2, 3);
 	for (i = 0; i < p->channels; i++) {
 		p->channel[i].capacity = ONE_OF(c, 0, 0, 1, 1, 2, 3);
 		p->channel[i].variable = one_in(c, 4);
@@ -192,10 +194,15 @@ static void make_case(struct maker *m, struct a_case *k)
 	struct choices *c = m->c;
 	const struct a_channel *ch;
 
-	k->op = ONE_OF(c, CHANFD_CASE_SEND, CHANFD_CASE_SEND, CHANFD_CASE_SEND,
-		       CHANFD_CASE_RECV, CHANFD_CASE_RECV, CHANFD_CASE_RECV, CHANFD_CASE_WAIT,
-		       CHANFD_CASE_WAIT, CHANFD_CASE_DONE, CHANFD_CASE_DRAINED,
-		       CHANFD_CASE_POLL);
+	if (m->theme == GROUP && one_in(c, 2))
+		k->op = CHANFD_CASE_WAIT;
+	else if (m->theme == CONTEXT && one_in(c, 3))
+		k->op = ONE_OF(c, CHANFD_CASE_DONE, CHANFD_CASE_DRAINED);
+	else
+		k->op = ONE_OF(c, CHANFD_CASE_SEND, CHANFD_CASE_SEND, CHANFD_CASE_SEND,
+			       CHANFD_CASE_RECV, CHANFD_CASE_RECV, CHANFD_CASE_RECV,
+			       CHANFD_CASE_WAIT, CHANFD_CASE_DONE, CHANFD_CASE_DRAINED,
+			       CHANFD_CASE_POLL);
 	switch (k->op) {
 	case CHANFD_CASE_WAIT:
 		if (p->group) {
@@ -312,9 +319,9 @@ static void make_op(struct maker *m, struct op *op)
 
 	op->thread = m->thread;
 	op->obj = choose(c, m->p->channels);
-	if (n >= 22 && n < 26 && m->p->group) {
+	if (m->p->group && (n >= 26 || (m->theme == GROUP && n >= 12)) && n < 29) {
 		make_group_op(m, op);
-	} else if (n >= 26 && n < 29 && m->p->contexts) {
+	} else if (m->p->contexts && (n >= 23 || (m->theme == CONTEXT && n >= 14)) && n < 29) {
 		make_context_op(m, op);
 	} else if (n == 29) {
 		op->kind = one_in(c, 2) ? OP_POLL : OP_CLOSE;

@@ -872,24 +872,26 @@ static bool poll_object(const struct model *m, struct state *s, int t)
 	return same && finish(s, t);
 }
 
-static bool info(const struct model *m, struct state *s, int t)
+static bool info_channel(const struct state *s, const struct op *op)
 {
-	const struct op *op = m->op[t];
 	const struct channel *ch = &s->channel[op->obj];
-	const struct group *g = &s->group;
 	u32 senders = holders(s, op->obj, W), receivers = holders(s, op->obj, R);
 	u32 state = (ch->closed ? CHANFD_CLOSED : 0) | (senders ? 0 : CHANFD_NO_SENDERS) |
 		    (receivers ? 0 : CHANFD_NO_RECEIVERS);
-	const u32 of_channel[] = {
+	const u32 info[] = {
 		ch->len, state, ch->cause, senders, receivers, ch->senders.len,
 		ch->receivers.len, ch->sent, ch->received, ch->returned, ch->dropped,
 	};
-	const u32 of_group[] = { g->round - !!g->count, g->count, g->tokens, g->broken, g->error };
 
-	if (op->obj == GROUP ? memcmp(op->info, of_group, sizeof(of_group)) :
-	    memcmp(op->info, of_channel, sizeof(of_channel)))
-		return false;
-	return !op->ret && finish(s, t);
+	return !memcmp(op->info, info, sizeof(info));
+}
+
+static bool info_group(const struct state *s, const struct op *op)
+{
+	const struct group *g = &s->group;
+	const u32 info[] = { g->round - !!g->count, g->count, g->tokens, g->broken, g->error };
+
+	return !memcmp(op->info, info, sizeof(info));
 }
 
 /* Steps */
@@ -1092,7 +1094,9 @@ static bool whole(const struct model *m, struct state *s, int t)
 	case OP_POLL:
 		return poll_object(m, s, t);
 	case OP_INFO:
-		return info(m, s, t);
+		if (op->ret || !(op->obj == GROUP ? info_group(s, op) : info_channel(s, op)))
+			return false;
+		break;
 	case OP_SIGNAL:
 		if (s->thread[op->obj].signal < 1 + op->arg)
 			s->thread[op->obj].signal = 1 + op->arg;

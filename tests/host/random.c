@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * random [-s SEED] [-n PROGRAMS] [-t SECONDS] [-p SEED]: random programs, each run once
- * and its history checked. With -p one program, over and over.
+ * random [-b] [-s SEED] [-t SECONDS] [-p SEED]: random programs, each run once and its
+ * history checked. With -p one program, over and over; with -b what fails is not tried
+ * with less.
  *
  * A program is known by its seed. What threads do to each other is not: a failure may
  * need some runs to come again.
@@ -23,6 +24,7 @@
 static struct program program;
 static struct history history;
 static u64 operations, undecided;
+static bool brief;
 
 static double seconds(void)
 {
@@ -73,6 +75,8 @@ static void report(struct history *h, int stuck)
 	printf("# again: random -p %llu\n", (unsigned long long)h->program.seed);
 	print_program(&h->program);
 	print_history(h, stuck);
+	if (brief)
+		return;
 	printf("# with less:\n");
 	fflush(stdout);
 	shrink(h, &stuck);
@@ -103,18 +107,18 @@ static bool run_program(u64 seed, u64 run)
 
 int main(int argc, char **argv)
 {
-	u64 seed = time(NULL) ^ (u64)getpid() << 32, only = 0, n, programs = ~0ull;
+	u64 seed = time(NULL) ^ (u64)getpid() << 32, only = 0, n;
 	double started = seconds(), limit = 10;
 	bool good = true;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "s:n:t:p:")) != -1) {
+	while ((opt = getopt(argc, argv, "bs:t:p:")) != -1) {
 		switch (opt) {
 		case 's':
 			seed = strtoull(optarg, NULL, 0);
 			break;
-		case 'n':
-			programs = strtoull(optarg, NULL, 0);
+		case 'b':
+			brief = true;
 			break;
 		case 't':
 			limit = atof(optarg);
@@ -129,7 +133,7 @@ int main(int argc, char **argv)
 	printf("# random: seed %llu\n", (unsigned long long)seed);
 	fflush(stdout);
 	execute_start();
-	for (n = 0; good && n < programs && seconds() - started < limit; n++)
+	for (n = 0; good && seconds() - started < limit; n++)
 		good = run_program(only ?: mix(seed, n), n);
 	execute_stop();
 	limit = seconds() - started;
