@@ -6,7 +6,7 @@
 #include "../host.h"
 #include "kernel.h"
 
-#define MAX_FDS		4096
+#define MAX_FDS		1024
 
 /*
  * struct slot - an entry of the table
@@ -92,9 +92,11 @@ struct file *shim_take_fd(unsigned int fd)
 	return file;
 }
 
-int shim_nr_fds(void)
+int shim_next_fd(int fd)
 {
-	return MAX_FDS;
+	while (fd < MAX_FDS && !READ_ONCE(slots[fd].used))
+		fd++;
+	return fd < MAX_FDS ? fd : -1;
 }
 
 /* Files */

@@ -120,7 +120,9 @@ int get_unused_fd_flags(unsigned int flags);
 void put_unused_fd(unsigned int fd);
 void fd_install(unsigned int fd, struct file *file);
 struct file *shim_take_fd(unsigned int fd);
-int shim_nr_fds(void);
+
+/* The first number that is taken, from @fd on; or -1. */
+int shim_next_fd(int fd);
 
 /* No file here is a socket. */
 struct socket {

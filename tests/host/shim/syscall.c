@@ -60,11 +60,8 @@ void host_init(void)
 
 void host_exit(void)
 {
-	int fd;
-
-	for (fd = 0; fd < shim_nr_fds(); fd++)
-		if (!host_close(fd))
-			host_bug("file %d is open", fd);
+	if (shim_next_fd(0) >= 0)
+		host_bug("file %d is open", shim_next_fd(0));
 	shim_module_exit();
 	shim_stop_timers();
 	if (host_allocations())
@@ -133,9 +130,9 @@ int host_close(int fd)
 
 void host_close_all(void)
 {
-	int fd;
+	int fd = -1;
 
-	for (fd = 0; fd < shim_nr_fds(); fd++)
+	while ((fd = shim_next_fd(fd + 1)) >= 0)
 		host_close(fd);
 }
 
