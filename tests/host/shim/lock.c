@@ -60,7 +60,7 @@ static void check_order(const spinlock_t *held, const spinlock_t *lock, int subc
 
 	if (held->class == lock->class) {
 		if (!subclass || held >= lock)
-			host_bug("%s is taken while another one is held", lock->class->name);
+			host_bug("two of %s are not taken by rising addresses", lock->class->name);
 		return;
 	}
 	a = class_number(held->class);
