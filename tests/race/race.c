@@ -202,6 +202,15 @@ static void makes_room_for_sleeper(void)
 	makes_room();
 }
 
+/* Who is let go by this has its handle closed before it has returned, or after. */
+static void receives_and_closes(void)
+{
+	before();
+	receive(ch);
+	close(ch);
+	after();
+}
+
 static void needs_room(void)
 {
 	send(ch);
@@ -644,6 +653,28 @@ static void tries_in_vain(void)
 	look();
 }
 
+static void two_contexts(void)
+{
+	unbuffered();
+	ctx = chanfd_context(-1);
+	other = chanfd_context(-1);
+}
+
+static void cancels_other(void)
+{
+	++*data;
+	CHECK(!chanfd_cancel(other, 0, NULL));
+}
+
+static void tries_with_context(void)
+{
+	int message;
+
+	UNTIL(__atomic_load_n(&finished, __ATOMIC_RELAXED));
+	CHECK(chanfd_get(ch, &message, CHANFD_OPT(ctx, CHANFD_NONBLOCK, 0)) == -1);
+	++*data;
+}
+
 static void buffered_and_other(void)
 {
 	buffered();
@@ -754,6 +785,7 @@ static const struct program {
 	{ "H1: select", BOTH, buffered, selects_to_send, selects_to_receive },
 	{ "H2: receive, send at once", BOTH, unbuffered, makes_room, sends_to_waiting },
 	{ "H2: receive, sender slept", BOTH, unbuffered, makes_room_for_sleeper, needs_room },
+	{ "H2: the handle is closed", BOTH, unbuffered, receives_and_closes, needs_room },
 	{ "H2: select", BOTH, unbuffered, selects_to_make_room, selects_room },
 	{ "H3: room, send at once", BOTH, full, makes_room, uses_room },
 	{ "H3: room, sender slept", BOTH, full, makes_room_for_sleeper, needs_room },
@@ -785,6 +817,7 @@ static const struct program {
 	{ "another channel", RACY, two_channels, sends_elsewhere, receives_then },
 	{ "a look is no edge", RACY, buffered, access_and_send, only_looks },
 	{ "a failure is no edge", RACY, buffered_and_other, sends_elsewhere, tries_in_vain },
+	{ "another context", RACY, two_contexts, cancels_other, tries_with_context },
 	{ "another channel, same number", RACY, two_empty_channels, sends_and_makes_another,
 	  uses_another },
 	{ "a handle is closed", CLEAN, one_member, is_done, closes_after_wait },

@@ -59,7 +59,7 @@ static int transfer(int ch, unsigned long request, struct chanfd_transfer *t,
 	t->size = size < UINT32_MAX ? size : UINT32_MAX;
 	ret = chanfd_call(ch, request, t);
 	if (ret < 0)
-		race_ended(t->context);
+		race_failed(t->context);
 	return ret;
 }
 
@@ -75,15 +75,16 @@ static int send_batch(int ch, const void *msgs, size_t size,
 	};
 	const struct chanfd_case c = CHANFD_SEND(ch, msgs, size);
 	struct chanfd_outcome out = { 0 };
+	struct race race;
 	int ret;
 
-	race_before(&c, 1, caller);
+	race_before(&race, &c, 1, caller);
 	ret = transfer(ch, CHANFD_IOC_SEND, &t, size, opt);
 	if (ret < 0)
 		out.error = errno;
 	else
 		out.number = t.seq + ret - 1;
-	race_after(&c, &out, caller);
+	race_after(&race, &c, &out, caller);
 	if (ret > 0 && seq)
 		*seq = t.seq;
 	return ret;
@@ -100,13 +101,14 @@ static int recv_batch(int ch, void *buf, size_t size, uint32_t *sizes,
 	};
 	const struct chanfd_case c = CHANFD_RECV(ch, buf, size);
 	struct chanfd_outcome out = { 0 };
+	struct race race;
 	int ret;
 
-	race_before(&c, 1, caller);
+	race_before(&race, &c, 1, caller);
 	ret = transfer(ch, CHANFD_IOC_RECV, &t, size, opt);
 	out.ok = ret > 0;
 	out.size = t.size;
-	race_after(&c, &out, caller);
+	race_after(&race, &c, &out, caller);
 	if (ret > 0 && r) {
 		r->size = t.size;
 		r->seq = t.seq;

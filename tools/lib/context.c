@@ -123,7 +123,7 @@ int chanfd_context_info(int ctx, struct chanfd_context_info *info)
 	int ret = chanfd_call(ctx, CHANFD_IOC_CONTEXT_INFO, info);
 
 	if (!ret && info->error)
-		race_ended(ctx);
+		race_context_done();
 	return ret;
 }
 

@@ -15,9 +15,9 @@
  * that has ended, and so on: races may be missed for that, but none is reported that
  * is not there. See Documentation/race-detector.rst.
  *
- * Addresses follow from the object's id, which all handles have in common and which is
- * never used again, and it is asked for each time: descriptors may have been
- * closed and used again, and who looks for races does not count microseconds.
+ * Addresses follow from the object's id, which all its handles have in common and which
+ * is never used again. It is asked for each time: descriptors may have been closed and
+ * used again, and who looks for races does not count microseconds.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -35,19 +35,18 @@ enum edge {
 };
 
 /* The detector wants addresses of memory, and leaves what is there alone. Objects whose
- * ids are this far apart share theirs.
+ * ids are a multiple of this apart share theirs.
  */
 #define OBJECTS	4096
-static __u64 edges[OBJECTS][EDGES];
+static __u64 objects[OBJECTS][EDGES];
 
 /*
  * All contexts are one: what ends a context ends all below it, and which these are only
  * the kernel knows.
  */
-static __u64 contexts;
+static __u64 contexts[EDGES];
 
-/* The address of an edge; NULL if @fd is no handle. errno is preserved. */
-static void *address_of(int fd, enum edge edge)
+static __u64 *edges_of(int fd)
 {
 	struct chanfd_info info;
 	int err = errno;
@@ -57,27 +56,23 @@ static void *address_of(int fd, enum edge edge)
 	if (ret)
 		return NULL;
 	if (info.type == CHANFD_TYPE_CONTEXT)
-		return &contexts;
-	return &edges[info.id % OBJECTS][edge];
+		return contexts;
+	return objects[info.id % OBJECTS];
 }
 
-static void release(int fd, enum edge edge)
+static void release(__u64 *edges, enum edge edge)
 {
-	void *address = address_of(fd, edge);
-
-	if (address)
-		__tsan_release(address);
+	if (edges)
+		__tsan_release(&edges[edge]);
 }
 
-static void acquire(int fd, enum edge edge)
+static void acquire(__u64 *edges, enum edge edge)
 {
-	void *address = address_of(fd, edge);
-
-	if (address)
-		__tsan_acquire(address);
+	if (edges)
+		__tsan_acquire(&edges[edge]);
 }
 
-/* What a bad pointer leads to, the kernel is to say. errno is preserved. */
+/* What a bad pointer leads to, the kernel is to say. */
 static int is_mapped(const void *start, size_t size)
 {
 	size_t before = (uintptr_t)start % sysconf(_SC_PAGESIZE);
@@ -88,58 +83,59 @@ static int is_mapped(const void *start, size_t size)
 	return !ret;
 }
 
-void chanfd_race_before(const struct chanfd_case *cases, unsigned int n, const void *caller)
+static void before_send(struct race *race, const struct chanfd_case *c, const void *caller)
 {
-	const struct chanfd_case *c;
+	const void *message = (const void *)(uintptr_t)c->buf;
+	struct chanfd_channel_info info;
+	int err = errno;
 
-	for (c = cases; c < cases + n; c++) {
-		const void *message = (const void *)(uintptr_t)c->buf;
+	race->capacity = chanfd_channel_info(c->fd, &info) ? 0 : info.capacity;
+	errno = err;
+	if (c->size && is_mapped(message, c->size))
+		__tsan_read_range_pc(message, c->size, caller);
+	release(race->edges, SENT);
+}
 
-		if (c->op == CHANFD_CASE_SEND) {
-			if (c->size && is_mapped(message, c->size))
-				__tsan_read_range_pc(message, c->size, caller);
-			release(c->fd, SENT);
-		} else if (c->op == CHANFD_CASE_RECV) {
-			release(c->fd, RECEIVED);
-		}
+void chanfd_race_before(struct race *races, const struct chanfd_case *cases,
+			unsigned int n, const void *caller)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		if (cases[i].op == CHANFD_CASE_POLL)
+			continue;
+		races[i].edges = edges_of(cases[i].fd);
+		if (cases[i].op == CHANFD_CASE_SEND)
+			before_send(&races[i], &cases[i], caller);
+		else if (cases[i].op == CHANFD_CASE_RECV)
+			release(races[i].edges, RECEIVED);
 	}
 }
 
-/* A send has needed the receive of another message only if the buffer had been full. */
-static void sent(int fd, __u64 number)
+void chanfd_race_after(const struct race *race, const struct chanfd_case *c,
+		       const struct chanfd_outcome *out, const void *caller)
 {
-	struct chanfd_channel_info info;
-
-	if (!chanfd_channel_info(fd, &info) && number >= info.capacity)
-		acquire(fd, RECEIVED);
-}
-
-static void received(const struct chanfd_case *c, const struct chanfd_outcome *out,
-		     const void *caller)
-{
-	acquire(c->fd, SENT);
-	if (c->buf && out->size)
-		__tsan_write_range_pc((void *)(uintptr_t)c->buf, out->size, caller);
-}
-
-void chanfd_race_after(const struct chanfd_case *c, const struct chanfd_outcome *out,
-		       const void *caller)
-{
-	if (c->op == CHANFD_CASE_SEND && !out->error)
-		sent(c->fd, out->number);
-	else if (c->op == CHANFD_CASE_RECV && out->ok)
-		received(c, out, caller);
-	else if (c->op != CHANFD_CASE_POLL)
-		acquire(c->fd, ENDED);
+	if (c->op == CHANFD_CASE_POLL)
+		return;
+	if (c->op == CHANFD_CASE_SEND && !out->error) {
+		/* The first that fill the buffer need no receive. */
+		if (out->number >= race->capacity)
+			acquire(race->edges, RECEIVED);
+	} else if (c->op == CHANFD_CASE_RECV && out->ok) {
+		acquire(race->edges, SENT);
+		if (c->buf && out->size)
+			__tsan_write_range_pc((void *)(uintptr_t)c->buf, out->size, caller);
+	} else {
+		acquire(race->edges, ENDED);
+	}
 }
 
 void chanfd_race_ending(int fd)
 {
-	release(fd, ENDED);
+	release(edges_of(fd), ENDED);
 }
 
-void chanfd_race_ended(int fd)
+void chanfd_race_context_done(void)
 {
-	if (fd >= 0)
-		acquire(fd, ENDED);
+	acquire(contexts, ENDED);
 }

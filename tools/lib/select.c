@@ -31,18 +31,20 @@ int chanfd_select(const struct chanfd_case *cases, unsigned int n,
 		.cases = (uintptr_t)cases,
 		.count = n,
 	};
+	struct race races[race_detector() && n <= CHANFD_MAX_CASES ? n + 1 : 1];
 	struct chanfd_outcome outcome;
 	int fd = handle_of(cases, n, s.context);
 	int ret = -1;
 
-	race_before(cases, n, RACE_CALLER);
+	if (n <= CHANFD_MAX_CASES)
+		race_before(races, cases, n, RACE_CALLER);
 	if (fd >= 0)
 		ret = chanfd_call(fd, CHANFD_IOC_SELECT, &s);
 	/* Not a handle: let the kernel say what is wrong with it as a case. */
 	if (fd < 0 || (ret < 0 && errno == ENOTTY))
 		ret = chanfd_call_device(CHANFD_IOC_SELECT, &s);
 	if (ret < 0) {
-		race_ended(s.context);
+		race_failed(s.context);
 		return -1;
 	}
 
@@ -52,7 +54,7 @@ int chanfd_select(const struct chanfd_case *cases, unsigned int n,
 	outcome.status = s.status;
 	outcome.size = s.size;
 	outcome.number = s.number;
-	race_after(&cases[s.index], &outcome, RACE_CALLER);
+	race_after(&races[s.index], &cases[s.index], &outcome, RACE_CALLER);
 	if (out) {
 		*out = outcome;
 	} else if (s.error) {
