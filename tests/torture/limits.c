@@ -5,8 +5,9 @@
  * Hogs of one user take all that they may have, of everything that is limited or that
  * somebody else might have to clear away, and let go of it again, all the time. Another
  * user makes objects meanwhile, which must always work, and sends a message back and
- * forth, which must not take much longer than it did while as many of the first user's
- * processes just used the CPUs up.
+ * forth, which must not take much longer than it does while the first user keeps the
+ * machine as busy with pipes, pages and timers. The two take turns, so that it does not
+ * matter who else uses the machine below.
  *
  * Needs root, to be somebody else. The limit of objects is lowered, so that an emulated
  * machine reaches it in time, too.
@@ -20,17 +21,15 @@
 
 #define MAX_OBJECTS	"/sys/module/chanfd/parameters/max_objects"
 #define FEWER_OBJECTS	2048
-#define TIMES_LONGER	20	/* half of the round trips may take */
-#define SAMPLES		4096
-#define MANY		900	/* descriptors, with those that a process has anyway */
+#define TIMES_FEWER	20	/* round trips there may be */
+#define TURNS		6	/* of either kind of hogs */
+#define MANY		900	/* more descriptors, times two, than a process may have */
 
 enum limit { OBJECTS, BYTES, DESCRIPTORS, CASES, BINDINGS, IN_FLIGHT, LIMITS };
 
 static struct state {
-	atomic_bool go;			/* hogs, to work */
 	atomic_uint reached[LIMITS];
-	atomic_uint samples;
-	uint64_t latency[SAMPLES];	/* the last ones */
+	atomic_uint trips;
 	atomic_uint made;
 	atomic_int error;		/* of making, and who made it */
 	const char *what;
@@ -172,28 +171,73 @@ static void hog_sockets(void)
 	close(ch);
 }
 
-static void hog_cpu(void)
-{
-}
-
 static void (*const hogs[])(void) = {
 	hog_deep, hog_wide, hog_bytes, hog_cases, hog_bindings, hog_deadlines, hog_sockets,
 };
 
 #define HOGS ARRAY_SIZE(hogs)
 
+/* What everybody can do, module or not. */
+
+static void *sleep_a_lot(void *arg)
+{
+	for (;;)
+		pause_for(below(MSEC));
+	return NULL;
+}
+
+static void use_machine(unsigned int which)
+{
+	int fd[2 * MANY], n = 0;
+	pthread_t thread;
+	size_t size = 4 << 20;
+	void *mem;
+
+	switch (which % 3) {
+	case 0:
+		while (n < 2 * MANY && !pipe(&fd[n]))
+			n += 2;
+		while (n--)
+			close(fd[n]);
+		break;
+	case 1:
+		mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		munmap(mem, size);
+		break;
+	default:
+		for (n = 0; n < 8; n++)
+			pthread_create(&thread, NULL, sleep_a_lot, NULL);
+		sleep_a_lot(NULL);
+	}
+}
+
+/* They are stopped until it is their turn. */
 static void start_hogs(pid_t *pids, bool work)
 {
 	unsigned int i;
 
 	for (i = 0; i < HOGS; i++) {
 		pids[i] = fork_child();
-		if (pids[i])
+		if (pids[i]) {
+			kill(pids[i], SIGSTOP);
 			continue;
+		}
 		become(NOBODY);
 		for (;;)
-			(work ? hogs[i] : hog_cpu)();
+			if (work)
+				hogs[i]();
+			else
+				use_machine(i);
 	}
+}
+
+static void signal_hogs(const pid_t *pids, int sig)
+{
+	unsigned int i;
+
+	for (i = 0; i < HOGS; i++)
+		kill(pids[i], sig);
 }
 
 static void kill_hogs(const pid_t *pids)
@@ -201,12 +245,11 @@ static void kill_hogs(const pid_t *pids)
 	unsigned int i;
 	int status;
 
-	for (i = 0; i < HOGS; i++) {
-		kill(pids[i], SIGKILL);
+	signal_hogs(pids, SIGKILL);
+	for (i = 0; i < HOGS; i++)
 		if (waitpid(pids[i], &status, 0) != pids[i] || !WIFSIGNALED(status) ||
 		    WTERMSIG(status) != SIGKILL)
 			wrong("hog %u ended by itself: status %#x", i, status);
-	}
 }
 
 /*
@@ -223,19 +266,14 @@ static void echo(int from, int to)
 	_exit(1);
 }
 
-static void measure(int to, int from)
+static void travel(int to, int from)
 {
-	uint64_t value = 0, began;
+	uint64_t value = 0;
 
 	become(SOMEBODY);
-	for (;;) {
-		began = now();
-		if (chanfd_put(to, value, NULL) || chanfd_get(from, &value, NULL) != 1)
-			_exit(1);
-		state->latency[state->samples % SAMPLES] = now() - began;
-		state->samples++;
-		pause_for(MSEC / 4);
-	}
+	while (!chanfd_put(to, value, NULL) && chanfd_get(from, &value, NULL) == 1)
+		state->trips++;
+	_exit(1);
 }
 
 static bool made(int fd, const char *what)
@@ -267,33 +305,20 @@ static void make(void)
 	_exit(1);
 }
 
-static int compare(const void *a, const void *b)
+/* How many round trips the other user makes in a turn of these hogs; some, in any case. */
+static unsigned int trips_beside(const pid_t *pids, int64_t length)
 {
-	const uint64_t *x = a, *y = b;
+	unsigned int before = state->trips;
 
-	return *x < *y ? -1 : *x > *y;
-}
-
-/* Half of the round trips from now until @end take less. */
-static uint64_t median_until(uint64_t end)
-{
-	uint64_t sorted[SAMPLES];
-	unsigned int n;
-
-	state->samples = 0;
-	while (now() < end || state->samples < 16) {
-		if (now() > end + BOUND)
-			wrong("another user's round trips took %llu ns and more",
-			      (unsigned long long)(BOUND / 16));
-		if (state->error)
-			wrong("another user could not make a %s: %s", state->what,
-			      strerror(state->error));
-		pause_for(MSEC);
-	}
-	n = state->samples < SAMPLES ? state->samples : SAMPLES;
-	memcpy(sorted, state->latency, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), compare);
-	return sorted[n / 2];
+	signal_hogs(pids, SIGCONT);
+	pause_for(length);
+	if (!eventually(state->trips > before))
+		wrong("another user gets nothing done");
+	if (state->error)
+		wrong("another user could not make a %s: %s", state->what,
+		      strerror(state->error));
+	signal_hogs(pids, SIGSTOP);
+	return state->trips - before;
 }
 
 static unsigned int set_max_objects(unsigned int n)
@@ -312,15 +337,15 @@ int main(int argc, char **argv)
 	static const char *const names[] = {
 		"objects", "bytes", "descriptors", "cases", "bindings", "in_flight",
 	};
-	uint64_t start = now(), quiet, busy, length;
-	unsigned int before, i;
+	pid_t usual[HOGS], greedy[HOGS];
+	unsigned int before, i, with_usual = 0, with_greedy = 0;
+	int64_t turn;
 	int there, back;
-	pid_t pids[HOGS];
 
 	if (argc < 3)
 		errx(2, "usage: limits SEED MILLISECONDS");
 	seed = strtoul(argv[1], NULL, 0);
-	length = strtoul(argv[2], NULL, 0) * MSEC;
+	turn = strtoul(argv[2], NULL, 0) * MSEC / (2 * TURNS);
 	state = shared(sizeof(*state));
 	before = set_max_objects(FEWER_OBJECTS);
 	there = chanfd_channel(8, 0, 0, "there");
@@ -328,23 +353,22 @@ int main(int argc, char **argv)
 	if (!fork_child())
 		echo(there, back);
 	if (!fork_child())
-		measure(there, back);
-
-	start_hogs(pids, false);
-	quiet = median_until(start + length / 4);
-	kill_hogs(pids);
-
-	start_hogs(pids, true);
+		travel(there, back);
 	if (!fork_child())
 		make();
-	busy = median_until(start + length);
-	kill_hogs(pids);
+	start_hogs(usual, false);
+	start_hogs(greedy, true);
+	for (i = 0; i < TURNS; i++) {
+		with_usual += trips_beside(usual, turn);
+		with_greedy += trips_beside(greedy, turn);
+	}
+	kill_hogs(usual);
+	kill_hogs(greedy);
 	set_max_objects(before);
-
-	if (busy > TIMES_LONGER * quiet)
-		wrong("another user's round trip takes %llu times as long",
-		      (unsigned long long)(busy / quiet));
-	printf("round_trip=%.1f made=%u", (double)busy / quiet, state->made);
+	if (with_greedy < with_usual / TIMES_FEWER)
+		wrong("another user makes %u round trips, and with usual programs it is %u",
+		      with_greedy, with_usual);
+	printf("trips=%u trips_usual=%u made=%u", with_greedy, with_usual, state->made);
 	for (i = 0; i < LIMITS; i++)
 		printf(" %s=%u", names[i], state->reached[i]);
 	printf("\n");

@@ -15,7 +15,6 @@
  * sleep outside. Then nobody may be asleep who could go on.
  */
 #include <poll.h>
-#include <sched.h>
 
 #include "torture.h"
 
@@ -25,7 +24,7 @@
 #define PROCS	(GANGS * GANG)
 #define PLACES	(PROCS * THREADS)
 #define IDS	4096		/* senders: who has used a number up gets another one */
-#define EACH	256		/* messages of each, and one that does not count */
+#define EACH	256		/* messages of each, from 1 */
 #define BATCH	8
 #define ROOM	65536
 
@@ -328,18 +327,19 @@ static void select_some(struct me *me, const struct chanfd_opt *opt, bool send, 
 	struct place *p = me->place;
 	uint32_t n = id_of(me)->acked + 1;
 	struct chanfd_outcome out;
-	struct chanfd_case cases[4];
+	struct chanfd_case all[4];
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		cases[i] = CHANFD_RECV(recv && !me->ended[i] ? storm->channel[i] : -1,
-					   p->in, storm->elem);
-		cases[2 + i] = CHANFD_SEND(send ? storm->channel[i] : -1, p->out[i],
-					       send ? write_message(me, p->out[i], i, n) : 0);
+		int from = recv && !me->ended[i] ? storm->channel[i] : -1;
+		int to = send ? storm->channel[i] : -1;
+
+		all[i] = CHANFD_RECV(from, p->in, storm->elem);
+		all[2 + i] = CHANFD_SEND(to, p->out[i], write_message(me, p->out[i], i, n));
 	}
 	if (send)
 		id_of(me)->begun++;
-	switch (chanfd_select(cases, 4, opt, &out)) {
+	switch (chanfd_select(all, 4, opt, &out)) {
 	case 0:
 	case 1:
 		errno = out.error;
@@ -754,7 +754,7 @@ static void choose(void)
 	static const unsigned int capacities[] = { 0, 0, 1, 4, 64 };
 	static const unsigned int elems[] = { 16, 64, 512, 6000 };
 	int i;
-	unsigned int senders = 1 + below(PLACES - 3), peers = below(4) ? 0 : below(PLACES);
+	int senders = 1 + below(PLACES - 3), peers = below(4) ? 0 : below(PLACES);
 
 	if (cgroup)	/* to fill the channels */
 		senders = PLACES - 3;
@@ -770,8 +770,8 @@ static void choose(void)
 	}
 	/* Both roles in every process, and never only one of them. */
 	for (i = 0; i < PLACES; i++)
-		storm->place[i * 7 % PLACES].role = (unsigned int)i < senders ? SENDER :
-			(unsigned int)i < senders + peers && i < PLACES - 1 ? PEER : RECEIVER;
+		storm->place[i * 7 % PLACES].role = i < senders ? SENDER :
+			i < senders + peers && i < PLACES - 1 ? PEER : RECEIVER;
 }
 
 int main(int argc, char **argv)

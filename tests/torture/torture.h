@@ -25,7 +25,7 @@ static _Thread_local unsigned int seed;
 
 static inline unsigned int below(unsigned int n)
 {
-	return rand_r(&seed) % n;
+	return n ? rand_r(&seed) % n : 0;
 }
 
 /* Some time that means nothing. */
@@ -44,7 +44,7 @@ static inline void wrong(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	printf("wrong: ");
+	printf("%s: ", __func__);
 	vprintf(format, args);
 	printf("\n");
 	va_end(args);

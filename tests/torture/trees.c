@@ -131,63 +131,75 @@ static void check_party(struct party *p, const char *what)
 	wrong("%s: %m", what);
 }
 
-static void one_tree(void)
-{
-	bool by_death = !below(3);
-	struct party *growers[GROWERS], *waiters[GROWERS], *heir = NULL;
-	int n = 1 + below(GROWERS), waiting = below(GROWERS), i, processes = 0;
-	struct chanfd_opt soon = CHANFD_OPT_INIT;
+static struct party *growers[GROWERS], *waiters[GROWERS];
+static int nr_growers, nr_waiters;
 
-	if (chanfd_context_pair(tree->root, -1))
-		err(1, "chanfd_context_pair");
+static void let_grow(bool by_death)
+{
+	int i;
+
 	tree->begun = 0;
 	tree->cancelled = 0;
-	/* A process inherits the right to cancel, unless it is started later. */
-	if (by_death) {
-		heir = party_start(party_new(true, run_hold, -1));
-		close(tree->root[1]);
-	}
-	for (i = 0; i < n; i++) {
-		growers[i] = party_new(by_death || below(2), run_grow, -1);
-		growers[i]->value = rand_r(&seed);
-		growers[i]->opt.flags = by_death;	/* it may come a moment later */
-	}
-	for (i = 0; i < waiting; i++) {
-		waiters[i] = party_new(by_death || below(2), run_wait, -1);
+	nr_growers = 1 + below(GROWERS);
+	nr_waiters = below(GROWERS);
+	for (i = 0; i < nr_waiters; i++) {
+		waiters[i] = party_new(below(2), run_wait, -1);
 		waiters[i]->value = rand_r(&seed);
 		party_start(waiters[i]);
 	}
-	for (i = 0; i < n; i++) {
-		processes += growers[i]->process;
+	for (i = 0; i < nr_growers; i++) {
+		growers[i] = party_new(below(2), run_grow, -1);
+		growers[i]->value = rand_r(&seed);
+		growers[i]->opt.flags = by_death;	/* the end may come a moment later */
 		party_start(growers[i]);
 	}
-	while (tree->begun < (unsigned int)n && !party_ended(growers[0]))
-		sched_yield();
+	/* If somebody fails it is seen to later. */
+	eventually(tree->begun == (unsigned int)nr_growers);
 	dawdle(4 * MSEC);
-	for (i = 0; i < waiting; i++)
+	for (i = 0; i < nr_waiters; i++)
 		party_signal(waiters[i], below(2) ? SIGUSR1 : SIGUSR2);
-	if (heir)
-		party_kill(heir);
-	else if (chanfd_cancel(tree->root[1], EIO, "torture"))
-		wrong("cancel: %m");
-	if (processes && !below(3)) {
-		for (i = 0; !growers[i]->process; i++)
-			;
-		party_kill(growers[i]);
-	}
+}
+
+/* It has been cancelled. */
+static void audit(void)
+{
+	struct chanfd_opt soon = CHANFD_OPT_INIT;
+	int i;
+
+	if (growers[0]->process && !below(3))
+		party_kill(growers[0]);
 	tree->cancelled = 1;
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < nr_growers; i++) {
 		check_party(growers[i], "who derives");
-		if (growers[i]->result > 0)
-			derived += growers[i]->result;
+		derived += growers[i]->result > 0 ? growers[i]->result : 0;
 	}
-	for (i = 0; i < waiting; i++)
+	for (i = 0; i < nr_waiters; i++)
 		check_party(waiters[i], "who waits with a context that is done");
-	if (!is_done(tree->root[0]))
+	if (!eventually(is_done(tree->root[0])))
 		wrong("the root is not done");
 	soon.deadline = chanfd_deadline(BOUND);
 	if (chanfd_context_drained(tree->root[0], &soon))
 		wrong("contexts are left of which nobody has a handle: %m");
+}
+
+static void one_tree(void)
+{
+	bool by_death = !below(3);
+	struct party *heir = NULL;
+
+	if (chanfd_context_pair(tree->root, -1))
+		err(1, "chanfd_context_pair");
+	/* Only the heir can cancel it, if all others come later. */
+	if (by_death) {
+		heir = party_start(party_new(true, run_hold, -1));
+		close(tree->root[1]);
+	}
+	let_grow(by_death);
+	if (heir)
+		party_kill(heir);
+	else if (chanfd_cancel(tree->root[1], EIO, "torture"))
+		wrong("cancel: %m");
+	audit();
 	close(tree->root[0]);
 	if (!heir)
 		close(tree->root[1]);
