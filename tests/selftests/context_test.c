@@ -1186,6 +1186,34 @@ TEST_F(context, canceller_gone)
 	EXPECT_LIVE(self->ctx);
 }
 
+/* Another part of the tree is being ended just then: that is not waited for. */
+TEST(canceller_gone_meanwhile)
+{
+	int root = chanfd_context(-1), busy = chanfd_context(root);
+	int i, fd[2], next[2], child, leaf = busy;
+	struct party *p;
+
+	for (i = 0; i < DEEP; i++) {
+		ASSERT_EQ(0, derive_flags(next, leaf, CHANFD_OBSERVE));
+		if (leaf != busy)
+			close(leaf);
+		leaf = next[0];
+	}
+	ASSERT_EQ(0, chanfd_context_pair(fd, root));
+	child = chanfd_context(fd[0]);
+	ASSERT_LE(0, child);
+	p = party_cancel(false, busy, OF_PARENT);
+	while (!chanfd_context_err(busy))
+		;
+	close(fd[1]);
+	EXPECT_TRUE(eventually(chanfd_context_err(child)));
+	EXPECT_END(ECANCELED, EOWNERDEAD, fd[0]);
+	EXPECT_END(ECANCELED, EOWNERDEAD, child);
+	EXPECT_EQ(0, party_join(p));
+	EXPECT_END(ECANCELED, OF_PARENT, leaf);
+	EXPECT_LIVE(root);
+}
+
 TEST(one_canceller_is_enough)
 {
 	int fd[2], copy, reduced, both;

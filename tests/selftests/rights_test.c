@@ -467,6 +467,26 @@ TEST_F(rights, fdinfo)
 	EXPECT_EQ(1, party_join(recv));
 }
 
+TEST(fdinfo_of_a_context)
+{
+	int ctx = chanfd_context(-1), child = chanfd_context(ctx);
+	int late = chanfd_context_timeout(ctx, 0);
+
+	EXPECT_STREQ("live", told(ctx, "state"));
+	EXPECT_STREQ("(none)", told(ctx, "cause"));
+	EXPECT_STREQ("(none)", told(ctx, "parent"));
+	EXPECT_STREQ("2", told(ctx, "children"));
+	EXPECT_EQ(about(ctx).id, strtoull(told(child, "parent"), NULL, 10));
+	EXPECT_EQ(about(ctx).id, strtoull(told(late, "parent"), NULL, 10));
+
+	EXPECT_EQ(0, chanfd_cancel(child, 1001, NULL));
+	EXPECT_STREQ("cancelled", told(child, "state"));
+	EXPECT_STREQ("1001", told(child, "cause"));
+	EXPECT_STREQ("expired", told(late, "state"));
+	EXPECT_EQ(ETIMEDOUT, atoi(told(late, "cause")));
+	EXPECT_STREQ("live", told(ctx, "state"));
+}
+
 /* What "N of M" says of the user's objects, or bytes; M is in @most. */
 static unsigned long told_use(int fd, const char *key, unsigned long *most)
 {
