@@ -177,6 +177,7 @@ struct history {
 	int extras;
 	struct event event[EVENTS];
 	int events;
+	long left;	/* pieces of memory, when all was closed */
 };
 
 static inline struct op *event_op(struct history *h, const struct event *e)

@@ -34,8 +34,8 @@ static double seconds(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-/* Runs it once; false if no order of steps explains what happened. */
-static bool run_once(const struct program *p, struct history *h, u64 run, int *stuck)
+/* Runs it once; what is wrong, or NULL. */
+static const char *run_once(const struct program *p, struct history *h, u64 run, int *stuck)
 {
 	struct choices c = { .random = p->seed ^ run << 32 };
 	enum verdict verdict;
@@ -44,7 +44,9 @@ static bool run_once(const struct program *p, struct history *h, u64 run, int *s
 	operations += h->events / 2;
 	verdict = check(h, stuck);
 	undecided += verdict == UNDECIDED;
-	return verdict != UNEXPLAINED;
+	if (verdict == UNEXPLAINED)
+		return "what happened cannot be explained by any order of its steps";
+	return h->left ? "memory is left when all is closed" : NULL;
 }
 
 /* Leaves operations out as long as what is left still fails within some runs. */
@@ -59,7 +61,7 @@ static void shrink(struct history *h, int *stuck)
 			smaller = h->program;
 			smaller.op[t][i].kind = OP_NONE;
 			for (run = 0; run < SHRINK_RUNS; run++)
-				if (!run_once(&smaller, &of_smaller, run, &at))
+				if (run_once(&smaller, &of_smaller, run, &at))
 					break;
 			if (run == SHRINK_RUNS)
 				continue;
@@ -69,9 +71,9 @@ static void shrink(struct history *h, int *stuck)
 	}
 }
 
-static void report(struct history *h, int stuck)
+static void report(struct history *h, const char *problem, int stuck)
 {
-	printf("# what happened cannot be explained by any order of its steps\n");
+	printf("# %s\n", problem);
 	printf("# again: random -p %llu\n", (unsigned long long)h->program.seed);
 	print_program(&h->program);
 	print_history(h, stuck);
@@ -95,14 +97,15 @@ static u64 mix(u64 seed, u64 n)
 static bool run_program(u64 seed, u64 run)
 {
 	struct choices c = { .random = seed };
+	const char *problem;
 	int stuck;
 
 	generate(&program, &c, 0);
 	program.seed = seed;
-	if (run_once(&program, &history, run, &stuck))
-		return true;
-	report(&history, stuck);
-	return false;
+	problem = run_once(&program, &history, run, &stuck);
+	if (problem)
+		report(&history, problem, stuck);
+	return !problem;
 }
 
 int main(int argc, char **argv)
