@@ -1267,6 +1267,30 @@ TEST(failed_batch_leaves_sizes)
 	close(ch);
 }
 
+/* Sizes that have nowhere to go fail the batch before a message is taken. */
+TEST(sizes_efault_keeps_the_messages)
+{
+	struct chanfd_transfer t = { .context = -1, .count = 2 };
+	int ch = chanfd_channel(8, 2, CHANFD_VARIABLE, "sizes");
+	uint32_t sizes[2] = { 0, 0 };
+	char buf[16];
+
+	ASSERT_LE(0, ch);
+	ASSERT_EQ(0, chanfd_send(ch, "a", 1, NULL));
+	ASSERT_EQ(0, chanfd_send(ch, "bc", 2, NULL));
+	t.buf = (uintptr_t)buf;
+	t.size = sizeof(buf);
+	t.sizes = (uintptr_t)bad_pointer();
+	EXPECT_EQ(EFAULT, errno_of(ioctl(ch, CHANFD_IOC_RECV, &t)));
+	EXPECT_EQ(2, info_of(ch).len);
+	t.sizes = (uintptr_t)sizes;
+	EXPECT_EQ(2, ioctl(ch, CHANFD_IOC_RECV, &t));
+	EXPECT_EQ(0, memcmp(buf, "abc", 3));
+	EXPECT_EQ(1, sizes[0]);
+	EXPECT_EQ(2, sizes[1]);
+	close(ch);
+}
+
 TEST(batch_by_ioctl)
 {
 	uint64_t in[10] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 }, out[10], i;
