@@ -1,29 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Spinlocks, mutexes, RCU, and what may be done under them. */
+/* Spinlocks and mutexes, and what may be done under them. */
 
 #include <sched.h>
 
-#include "../host.h"
 #include "kernel.h"
 
 #define MAX_CLASSES	32
 #define SPINS		100
-
-/* The interleavings that chance alone would hardly give on few processors. */
-static unsigned int perturbation;
-
-void host_perturb(unsigned int n)
-{
-	WRITE_ONCE(perturbation, n);
-}
-
-void perturb(void)
-{
-	unsigned int n = READ_ONCE(perturbation);
-
-	if (n && !get_random_u32_below(n))
-		sched_yield();
-}
 
 /* Classes */
 

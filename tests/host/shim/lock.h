@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Spinlocks, mutexes and RCU.
+ * Spinlocks and mutexes.
  *
  * Every spinlock is of the class that its initialization names, as for lockdep. Two
  * classes are always taken in the same order; two locks of one class are taken by rising
@@ -54,10 +54,6 @@ void might_sleep(void);
 
 /* The documented rule of kmod/object.h: not under an object's lock. */
 void not_under_object_lock(const char *what);
-
-void rcu_read_lock(void);
-void rcu_read_unlock(void);
-void synchronize_rcu(void);
 
 #define cond_resched()	might_sleep()
 

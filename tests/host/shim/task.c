@@ -77,6 +77,22 @@ u32 get_random_u32_below(u32 ceil)
 	return (u64)x * ceil >> 32;
 }
 
+/* The interleavings that chance alone would hardly give on few processors. */
+static unsigned int perturbation;
+
+void host_perturb(unsigned int n)
+{
+	WRITE_ONCE(perturbation, n);
+}
+
+void perturb(void)
+{
+	unsigned int n = READ_ONCE(perturbation);
+
+	if (n && !get_random_u32_below(n))
+		sched_yield();
+}
+
 /* RCU: a grace period has passed when every task was seen outside of a reader. */
 
 void rcu_read_lock(void)

@@ -81,6 +81,10 @@ static inline struct task_struct *get_current(void)
 	perturb();			\
 } while (0)
 
+void rcu_read_lock(void);
+void rcu_read_unlock(void);
+void synchronize_rcu(void);
+
 void schedule(void);
 void wake_up_process(struct task_struct *task);
 void wake_up_state(struct task_struct *task, unsigned int state);
