@@ -683,7 +683,7 @@ static const char *unrest(void)
  */
 
 static void audit_id(const struct id *id, unsigned int count[2], uint8_t *had[2],
-			     const uint64_t sent[2])
+		     const uint64_t sent[2])
 {
 	uint64_t last[2] = { 0 };
 	unsigned int n;

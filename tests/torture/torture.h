@@ -5,7 +5,7 @@
  * Each is called with a seed and a number of milliseconds, does its worst to objects of
  * its own for that long, and audits what it finds afterwards. Whoever is to be killed
  * writes what it does to shared memory; the first process judges. It ends with 0 and
- * figures, or with 1 and a line that begins with "wrong:".
+ * figures, or with 1 and what is wrong.
  */
 #ifndef TORTURE_H
 #define TORTURE_H
@@ -44,7 +44,6 @@ static inline void wrong(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	printf("%s: ", __func__);
 	vprintf(format, args);
 	printf("\n");
 	va_end(args);
