@@ -37,7 +37,7 @@
 #define KCOV_WORDS	(128 << 10)
 
 /* All memory that programs know of. Between its parts nothing is mapped. */
-#define MEMORY		0x100000000ULL
+#define MEMORY		0x200000000ULL
 #define MEMORY_SIZE	0x8000000
 #define THREAD_ARG(n)	(MEMORY + (n) * 0x1000000ULL)
 #define THREAD_ELEMENTS(n) (THREAD_ARG(n) + 0x100000)
@@ -608,19 +608,24 @@ static const char *descriptors_left(void)
 	return text;
 }
 
-/* Nothing but @probe. What workers are to free may take a while. */
+/* What the user has besides @probe. What workers are to free may take a while. */
 static const char *objects_left(void)
 {
-	const struct timespec tick = { .tv_nsec = TICK / 10 };
-	uint64_t end = 0;
+	const struct timespec tick = { .tv_nsec = TICK };
+	unsigned long objects = 0, bytes = 0;
 	static char text[1024];
-	char *at;
+	uint64_t end = 0;
 
 	for (;;) {
 		ssize_t len = pread(account, text, sizeof(text) - 1, 0);
+		const char *at;
 
 		text[len > 0 ? len : 0] = 0;
-		if (strstr(text, "user-objects:\t1 of") && strstr(text, "user-bytes:\t0 of"))
+		at = strstr(text, "chanfd-user-objects:");
+		if (!at || sscanf(at, "chanfd-user-objects: %lu of %*u chanfd-user-bytes: %lu",
+				  &objects, &bytes) != 2)
+			return "fdinfo does not say what the user has";
+		if (objects == 1 && !bytes)
 			return NULL;
 		if (!end)
 			end = now() + ACCOUNT_TIME * 1000000000ULL;
@@ -628,13 +633,7 @@ static const char *objects_left(void)
 			break;
 		nanosleep(&tick, NULL);
 	}
-	at = strstr(text, "chanfd-user-objects");
-	if (!at)
-		return "fdinfo does not say what the user has";
-	memmove(text, "objects left behind: ", 21);
-	memmove(text + 21, at, strlen(at) + 1);
-	for (at = text; (at = strpbrk(at, "\t\n")); at++)
-		*at = ' ';
+	snprintf(text, sizeof(text), "left behind: objects %lu, bytes %lu", objects - 1, bytes);
 	return text;
 }
 

@@ -297,6 +297,9 @@ static int watch(pid_t pid, double start)
 	double alive = now();
 	int status;
 
+	if (said < start)
+		said = start;
+
 	while (!waitpid(pid, &status, WNOHANG)) {
 		nanosleep(&tick, NULL);
 		if (programs != shared->programs) {
@@ -310,7 +313,7 @@ static int watch(pid_t pid, double start)
 			kill(pid, SIGKILL);
 			return HANGS;
 		}
-		if (!times && now() - said > REPORT) {
+		if (now() - said > REPORT) {
 			report(start);
 			said = now();
 		}

@@ -182,6 +182,9 @@ static struct value string(void)
 	return (struct value){ character << 8 | length, one_in(20) ? GAP : TEXT };
 }
 
+/* Who does not wait does more; but some must, to be woken. */
+static bool patient;
+
 static struct value flags(const struct field *f)
 {
 	uint64_t set = 0;
@@ -190,9 +193,10 @@ static struct value flags(const struct field *f)
 	for (i = 0; i < 64; i++)
 		if (f->bits >> i & 1 && one_in(3))
 			set |= 1ULL << i;
-	/* Who does not wait does more. */
-	if (f->bits & CHANFD_NONBLOCK && !one_in(4))
+	if (f->bits & CHANFD_NONBLOCK && !patient && !one_in(4))
 		set |= CHANFD_NONBLOCK;
+	if (patient && !one_in(8))
+		set &= ~(uint64_t)CHANFD_NONBLOCK;
 	if (one_in(40))
 		set ^= 1ULL << below(one_in(4) ? 64 : 12);
 	return plain((int64_t)set);
@@ -304,7 +308,7 @@ static bool varies(const struct step *s, const struct place *place)
 static void settle(struct step *s, const struct place *place)
 {
 	const struct call *call = &calls[s->call];
-	bool transfer = call->fields == calls[find_call("send")].fields;
+	bool transfer = call->ioctl == CHANFD_IOC_SEND || call->ioctl == CHANFD_IOC_RECV;
 	bool sized = !transfer || varies(s, place);
 	uint64_t count = 1, bytes;
 	int i;
@@ -430,8 +434,9 @@ static void insert_new(struct program *p, int at)
 void make_program(struct program *p)
 {
 	int length = 3 + (int)below(10), makers = 1 + (int)below(3), i;
-	bool two = one_in(3);
+	bool two = one_in(2);
 
+	patient = one_in(two ? 2 : 8);
 	p->collide = two && one_in(2);
 	p->nr = 0;
 	for (i = 0; i < length; i++) {
@@ -518,6 +523,7 @@ static void splice(struct program *p, const struct program *other)
  */
 void mutate_program(struct program *p, const struct program *other)
 {
+	patient = one_in(3);
 	do {
 		int at = (int)below((unsigned int)p->nr);
 
