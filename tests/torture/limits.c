@@ -85,6 +85,7 @@ static void hog_bytes(void)
 	while (n < 64 && (ch[n] = chanfd_channel(256, 1 << 16, flags, NULL)) >= 0)
 		n++;
 	reach(BYTES, errno, EDQUOT);
+	pause_for(below(50 * MSEC));	/* for others to find nothing left */
 	while (n--)
 		close(ch[n]);
 }
