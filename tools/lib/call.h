@@ -9,6 +9,7 @@
 
 int chanfd_call(int fd, unsigned long request, void *arg);
 int chanfd_call_device(unsigned long request, void *arg);
+int chanfd_call_select(struct chanfd_select *s);
 int chanfd_select_one(struct chanfd_case c, const struct chanfd_opt *opt,
 		      struct chanfd_outcome *out);
 void chanfd_close_quietly(int fd);

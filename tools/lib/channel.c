@@ -46,10 +46,8 @@ int chanfd_channel_pair(int fd[2], size_t elem, unsigned int cap,
 }
 
 static int transfer(int ch, unsigned long request, struct chanfd_transfer *t,
-		    size_t size, const struct chanfd_opt *opt)
+		    size_t size, const struct chanfd_opt *opt, const void *caller)
 {
-	int ret;
-
 	t->context = -1;
 	if (opt) {
 		t->flags = opt->flags;
@@ -57,10 +55,9 @@ static int transfer(int ch, unsigned long request, struct chanfd_transfer *t,
 		t->deadline = opt->deadline;
 	}
 	t->size = size < UINT32_MAX ? size : UINT32_MAX;
-	ret = chanfd_call(ch, request, t);
-	if (ret < 0)
-		race_failed(t->context);
-	return ret;
+	if (race_detector())
+		return chanfd_race_transfer(ch, request, t, caller);
+	return chanfd_call(ch, request, t);
 }
 
 static int send_batch(int ch, const void *msgs, size_t size,
@@ -73,18 +70,8 @@ static int send_batch(int ch, const void *msgs, size_t size,
 		.sizes = (uintptr_t)sizes,
 		.count = count,
 	};
-	const struct chanfd_case c = CHANFD_SEND(ch, msgs, size);
-	struct chanfd_outcome out = { 0 };
-	struct race race;
-	int ret;
+	int ret = transfer(ch, CHANFD_IOC_SEND, &t, size, opt, caller);
 
-	race_before(&race, &c, 1, caller);
-	ret = transfer(ch, CHANFD_IOC_SEND, &t, size, opt);
-	if (ret < 0)
-		out.error = errno;
-	else
-		out.number = t.seq + ret - 1;
-	race_after(&race, &c, &out, caller);
 	if (ret > 0 && seq)
 		*seq = t.seq;
 	return ret;
@@ -99,16 +86,8 @@ static int recv_batch(int ch, void *buf, size_t size, uint32_t *sizes,
 		.sizes = (uintptr_t)sizes,
 		.count = count,
 	};
-	const struct chanfd_case c = CHANFD_RECV(ch, buf, size);
-	struct chanfd_outcome out = { 0 };
-	struct race race;
-	int ret;
+	int ret = transfer(ch, CHANFD_IOC_RECV, &t, size, opt, caller);
 
-	race_before(&race, &c, 1, caller);
-	ret = transfer(ch, CHANFD_IOC_RECV, &t, size, opt);
-	out.ok = ret > 0;
-	out.size = t.size;
-	race_after(&race, &c, &out, caller);
 	if (ret > 0 && r) {
 		r->size = t.size;
 		r->seq = t.seq;

@@ -72,6 +72,16 @@ static void acquire(__u64 *edges, enum edge edge)
 		__tsan_acquire(&edges[edge]);
 }
 
+/*
+ * What is to be remembered of a case until it was done: the edges of its object, and the
+ * capacity of a channel to send to. The handle may be closed when the call returns, by
+ * somebody else whom it let go.
+ */
+struct race {
+	__u64 *edges;
+	__u32 capacity;
+};
+
 /* What a bad pointer leads to, the kernel is to say. */
 static int is_mapped(const void *start, size_t size)
 {
@@ -96,8 +106,9 @@ static void before_send(struct race *race, const struct chanfd_case *c, const vo
 	release(race->edges, SENT);
 }
 
-void chanfd_race_before(struct race *races, const struct chanfd_case *cases,
-			unsigned int n, const void *caller)
+/* A call about @cases begins: all of them, since any may be the one. */
+static void before(struct race *races, const struct chanfd_case *cases, unsigned int n,
+		   const void *caller)
 {
 	unsigned int i;
 
@@ -112,8 +123,9 @@ void chanfd_race_before(struct race *races, const struct chanfd_case *cases,
 	}
 }
 
-void chanfd_race_after(const struct race *race, const struct chanfd_case *c,
-		       const struct chanfd_outcome *out, const void *caller)
+/* The case @c was done, with the outcome @out. */
+static void after(const struct race *race, const struct chanfd_case *c,
+		  const struct chanfd_outcome *out, const void *caller)
 {
 	if (c->op == CHANFD_CASE_POLL)
 		return;
@@ -128,6 +140,64 @@ void chanfd_race_after(const struct race *race, const struct chanfd_case *c,
 	} else {
 		acquire(race->edges, ENDED);
 	}
+}
+
+/* A call has failed; because its context is done? */
+static void failed(int context)
+{
+	if (context >= 0 && (errno == ECANCELED || errno == ETIMEDOUT))
+		chanfd_race_context_done();
+}
+
+/* chanfd_call() of a send or a receive, which is a select of one case in this respect. */
+int chanfd_race_transfer(int ch, unsigned long request, struct chanfd_transfer *t,
+			 const void *caller)
+{
+	const struct chanfd_case c = {
+		.fd = ch,
+		.op = request == CHANFD_IOC_SEND ? CHANFD_CASE_SEND : CHANFD_CASE_RECV,
+		.buf = t->buf,
+		.size = t->size,
+	};
+	struct chanfd_outcome out = { 0 };
+	struct race race = { 0 };
+	int ret;
+
+	before(&race, &c, 1, caller);
+	ret = chanfd_call(ch, request, t);
+	if (ret < 0) {
+		out.error = errno;
+		failed(t->context);
+	} else {
+		out.ok = ret > 0;
+		out.size = t->size;
+		out.number = t->seq + ret - 1;
+	}
+	after(&race, &c, &out, caller);
+	return ret;
+}
+
+/* chanfd_call_select() */
+int chanfd_race_select(struct chanfd_select *s, const void *caller)
+{
+	const struct chanfd_case *cases = (const struct chanfd_case *)(uintptr_t)s->cases;
+	unsigned int n = s->count <= CHANFD_MAX_CASES ? s->count : 0;
+	struct race races[n + 1];
+	struct chanfd_outcome out = { 0 };
+	int ret;
+
+	before(races, cases, n, caller);
+	ret = chanfd_call_select(s);
+	if (ret < 0) {
+		failed(s->context);
+		return ret;
+	}
+	out.error = s->error;
+	out.ok = (int)s->ok;
+	out.size = s->size;
+	out.number = s->number;
+	after(&races[s->index], &cases[s->index], &out, caller);
+	return ret;
 }
 
 void chanfd_race_ending(int fd)

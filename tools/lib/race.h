@@ -20,44 +20,15 @@ void __attribute__((__weak__)) __tsan_write_range_pc(void *address, unsigned lon
 						     const void *pc);
 #pragma GCC visibility pop
 
-/**
- * struct race - what is to be remembered of a case until it was done
- * @edges:	of its object; NULL if there is none
- * @capacity:	of a channel to send to
- *
- * The handle may be closed when the call returns, by somebody else whom it let go.
- */
-struct race {
-	__u64 *edges;
-	__u32 capacity;
-};
-
-void chanfd_race_before(struct race *races, const struct chanfd_case *cases,
-			unsigned int n, const void *caller);
-void chanfd_race_after(const struct race *race, const struct chanfd_case *c,
-		       const struct chanfd_outcome *out, const void *caller);
+int chanfd_race_transfer(int ch, unsigned long request, struct chanfd_transfer *t,
+			 const void *caller);
+int chanfd_race_select(struct chanfd_select *s, const void *caller);
 void chanfd_race_ending(int fd);
 void chanfd_race_context_done(void);
 
 static inline int race_detector(void)
 {
 	return !!__tsan_acquire;
-}
-
-/* A call about @cases begins: all of them, since any may be the one. */
-static inline void race_before(struct race *races, const struct chanfd_case *cases,
-			       unsigned int n, const void *caller)
-{
-	if (race_detector())
-		chanfd_race_before(races, cases, n, caller);
-}
-
-/* The case @c was done, with the outcome @out. */
-static inline void race_after(const struct race *race, const struct chanfd_case *c,
-			      const struct chanfd_outcome *out, const void *caller)
-{
-	if (race_detector())
-		chanfd_race_after(race, c, out, caller);
 }
 
 /* A call begins that may bring about what others wait for: a close, done, a cancel. */
@@ -72,13 +43,6 @@ static inline void race_context_done(void)
 {
 	if (race_detector())
 		chanfd_race_context_done();
-}
-
-/* A call has failed; because its context is done? */
-static inline void race_failed(int context)
-{
-	if (context >= 0 && (errno == ECANCELED || errno == ETIMEDOUT))
-		race_context_done();
 }
 
 #endif /* _CHANFD_RACE_H */

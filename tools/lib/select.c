@@ -21,6 +21,20 @@ static int handle_of(const struct chanfd_case *cases, unsigned int n, int contex
 	return -1;
 }
 
+int chanfd_call_select(struct chanfd_select *s)
+{
+	int fd = handle_of((const struct chanfd_case *)(uintptr_t)s->cases, s->count,
+			   s->context);
+	int ret = -1;
+
+	if (fd >= 0)
+		ret = chanfd_call(fd, CHANFD_IOC_SELECT, s);
+	/* Not a handle: let the kernel say what is wrong with it as a case. */
+	if (fd < 0 || (ret < 0 && errno == ENOTTY))
+		ret = chanfd_call_device(CHANFD_IOC_SELECT, s);
+	return ret;
+}
+
 int chanfd_select(const struct chanfd_case *cases, unsigned int n,
 		  const struct chanfd_opt *opt, struct chanfd_outcome *out)
 {
@@ -31,32 +45,22 @@ int chanfd_select(const struct chanfd_case *cases, unsigned int n,
 		.cases = (uintptr_t)cases,
 		.count = n,
 	};
-	struct race races[race_detector() && n <= CHANFD_MAX_CASES ? n + 1 : 1];
-	struct chanfd_outcome outcome;
-	int fd = handle_of(cases, n, s.context);
-	int ret = -1;
+	int ret;
 
-	if (n <= CHANFD_MAX_CASES)
-		race_before(races, cases, n, RACE_CALLER);
-	if (fd >= 0)
-		ret = chanfd_call(fd, CHANFD_IOC_SELECT, &s);
-	/* Not a handle: let the kernel say what is wrong with it as a case. */
-	if (fd < 0 || (ret < 0 && errno == ENOTTY))
-		ret = chanfd_call_device(CHANFD_IOC_SELECT, &s);
-	if (ret < 0) {
-		race_failed(s.context);
+	if (race_detector())
+		ret = chanfd_race_select(&s, RACE_CALLER);
+	else
+		ret = chanfd_call_select(&s);
+	if (ret < 0)
 		return -1;
-	}
 
-	outcome.index = s.index;
-	outcome.error = s.error;
-	outcome.ok = (int)s.ok;
-	outcome.status = s.status;
-	outcome.size = s.size;
-	outcome.number = s.number;
-	race_after(&races[s.index], &cases[s.index], &outcome, RACE_CALLER);
 	if (out) {
-		*out = outcome;
+		out->index = s.index;
+		out->error = s.error;
+		out->ok = (int)s.ok;
+		out->status = s.status;
+		out->size = s.size;
+		out->number = s.number;
 	} else if (s.error) {
 		errno = s.error;
 		return -1;
