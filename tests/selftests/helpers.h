@@ -39,7 +39,7 @@
 #include <chanfd.h>
 #include <kselftest_harness.h>
 
-/* Of the kernel that the tests are made for: a debug kernel's is ten, or so. */
+/* Of the kernel that the tests are made for: a debug kernel's is up to 20. */
 #ifndef SLOWNESS
 #define SLOWNESS		1
 #endif
