@@ -125,7 +125,7 @@ run-litmus: $(KSRC)
 run-check-host: $(KSRC)
 	@tests/host/run $(TIME) | tests/ktap.py
 run-check-debug: all $(KSRC)
-	@tests/debug/run | tests/ktap.py
+	@{ tests/debug/run; tests/fault/run; } | tests/ktap.py
 run-torture: all $(KSRC)
 	@tests/torture/run $(TIME) | tests/ktap.py
 run-fuzz: all $(KSRC)
