@@ -38,12 +38,17 @@ static bool one_in(struct choices *c, u32 n)
 	__of[choose(c, sizeof(__of) / sizeof(__of[0]))];			\
 })
 
+/* What there is much of in a program: nothing, rounds of a waitgroup, contexts, or selects
+ * that fill or empty the one place of a channel.
+ */
+enum theme { ANY, ROUNDS, TREES, PLACE };
+
 /* What is known while a program is made. */
 struct maker {
 	struct program *p;
 	struct choices *c;
 	int thread;
-	u8 theme;		/* what there is much of: 0, GROUP or CONTEXT */
+	enum theme theme;
 	u8 values;
 	u8 tokens;		/* that the thread has made, */
 	bool derived;		/* and a context */
@@ -55,12 +60,12 @@ static void choose_objects(struct maker *m)
 	struct choices *c = m->c;
 	int i, t;
 
-	m->theme = ONE_OF(c, 0, 0, 0, GROUP, CONTEXT);
-	p->channels = ONE_OF(c, 1, 1, 2, 2, 3);
-	p->group = m->theme == GROUP || one_in(c, 3);
-	p->contexts = m->theme == CONTEXT ? 1 + (int)choose(c, ROOTS) : ONE_OF(c, 0, 0, 1, 2, 3);
+	m->theme = ONE_OF(c, ANY, ANY, ANY, ROUNDS, TREES, PLACE);
+	p->channels = m->theme == PLACE ? 1 : ONE_OF(c, 1, 1, 2, 2, 3);
+	p->group = m->theme == ROUNDS || one_in(c, 3);
+	p->contexts = m->theme == TREES ? 1 + (int)choose(c, ROOTS) : ONE_OF(c, 0, 0, 1, 2, 3);
 	for (i = 0; i < p->channels; i++) {
-		p->channel[i].capacity = ONE_OF(c, 0, 0, 1, 1, 2, 3);
+		p->channel[i].capacity = m->theme == PLACE ? 1 : ONE_OF(c, 0, 0, 1, 1, 2, 3);
 		p->channel[i].variable = one_in(c, 4);
 		p->channel[i].elem_size = p->channel[i].variable ? 8 :
 					  ONE_OF(c, 4, 4, 4, 0, LARGE);
@@ -76,7 +81,7 @@ static void choose_objects(struct maker *m)
 		if (t >= p->workers && t != CONDUCTOR)
 			continue;
 		for (i = 0; i < p->channels; i++)
-			p->rights[t][i] = t == CONDUCTOR ? ONE_OF(c, RW, RW, RW, R, W, 0) :
+			p->rights[t][i] = m->theme == PLACE ? RW : t == CONDUCTOR ? ONE_OF(c, RW, RW, RW, R, W, 0) :
 					  ONE_OF(c, RW, RW, RW, R, W);
 		if (p->group)
 			p->rights[t][GROUP] = ONE_OF(c, RW, RW, RW, R, W);
@@ -84,7 +89,7 @@ static void choose_objects(struct maker *m)
 			p->rights[t][CONTEXT + i] = t == CONDUCTOR ? ONE_OF(c, RW, R) :
 						    ONE_OF(c, RW, RW, R, W);
 	}
-	p->perturb = ONE_OF(c, 0, 2, 3, 5, 10, 20, 50);
+	p->perturb = m->theme == PLACE ? ONE_OF(c, 1, 2, 3) : ONE_OF(c, 0, 2, 3, 5, 10, 20, 50);
 }
 
 static u8 new_values(struct maker *m, int n)
@@ -194,9 +199,9 @@ static void make_case(struct maker *m, struct a_case *k)
 	struct choices *c = m->c;
 	const struct a_channel *ch;
 
-	if (m->theme == GROUP && one_in(c, 2))
+	if (m->theme == ROUNDS && one_in(c, 2))
 		k->op = CHANFD_CASE_WAIT;
-	else if (m->theme == CONTEXT && one_in(c, 3))
+	else if (m->theme == TREES && one_in(c, 3))
 		k->op = ONE_OF(c, CHANFD_CASE_DONE, CHANFD_CASE_DRAINED);
 	else
 		k->op = ONE_OF(c, CHANFD_CASE_SEND, CHANFD_CASE_SEND, CHANFD_CASE_SEND,
@@ -247,6 +252,15 @@ static void make_select(struct maker *m, struct op *op)
 		op->flags |= ORDERED;
 	for (i = 0; i < op->count; i++)
 		make_case(m, &op->cases[i]);
+	if (m->theme == PLACE && op->count > 1) {
+		op->cases[0] = (struct a_case){
+			.op = CHANFD_CASE_SEND,
+			.size = m->p->channel[0].elem_size,
+			.value = new_values(m, 1),
+		};
+		op->cases[1] = op->cases[0];
+		op->cases[choose(m->c, 2)].op = CHANFD_CASE_RECV;
+	}
 }
 
 static void make_keep(struct maker *m, struct op *op)
@@ -319,9 +333,9 @@ static void make_op(struct maker *m, struct op *op)
 
 	op->thread = m->thread;
 	op->obj = choose(c, m->p->channels);
-	if (m->p->group && (n >= 26 || (m->theme == GROUP && n >= 12)) && n < 29) {
+	if (m->p->group && (n >= 26 || (m->theme == ROUNDS && n >= 12)) && n < 29) {
 		make_group_op(m, op);
-	} else if (m->p->contexts && (n >= 23 || (m->theme == CONTEXT && n >= 14)) && n < 29) {
+	} else if (m->p->contexts && (n >= 23 || (m->theme == TREES && n >= 14)) && n < 29) {
 		make_context_op(m, op);
 	} else if (n == 29) {
 		op->kind = one_in(c, 2) ? OP_POLL : OP_CLOSE;
@@ -334,7 +348,7 @@ static void make_op(struct maker *m, struct op *op)
 		op->arg = one_in(c, 4);
 		if (one_in(c, 8))
 			op->kind = OP_EVENT;
-	} else if (n % 3 == 2) {
+	} else if (n % 3 == 2 || (m->theme == PLACE && n < 8)) {
 		op->kind = OP_SELECT;
 		make_select(m, op);
 	} else {
