@@ -220,8 +220,9 @@ int main(int argc, char **argv)
 	team->wg = chanfd_waitgroup(0, "groups");
 	if (team->wg < 0)
 		err(1, "chanfd_waitgroup");
-	while (now() < end)
+	do
 		one_round();
+	while (now() < end);
 	printf("rounds=%u members=%u broken=%u\n", rounds, deaths, broken_members);
 	return 0;
 }

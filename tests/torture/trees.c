@@ -300,10 +300,10 @@ int main(int argc, char **argv)
 		sleepers[i]->value = rand_r(&seed);
 		party_start(sleepers[i]);
 	}
-	while (now() < end) {
+	do {
 		one_tree();
 		party_signal(sleepers[below(SLEEPERS)], below(2) ? SIGUSR1 : SIGUSR2);
-	}
+	} while (now() < end);
 	if (chanfd_cancel(stop, 0, NULL))
 		wrong("cancel: %m");
 	for (i = 0; i < SLEEPERS; i++)
