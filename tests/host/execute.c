@@ -617,7 +617,7 @@ static void conduct(u8 kind, u8 obj, s32 arg)
 		history->events = events;
 		print_program(program);
 		print_history(history, events);
-		exit(1);
+		abort();
 	}
 	op = &history->extra[history->extras];
 	memset(op, 0, sizeof(*op));
@@ -731,7 +731,7 @@ static void conduct_all(struct choices *c)
 		if (now() - started > STUCK_SECONDS * 1000000000ull) {
 			fprintf(stderr, "somebody neither ends nor sleeps\n");
 			print_program(program);
-			exit(1);
+			abort();
 		}
 	}
 }
