@@ -41,6 +41,7 @@
 #define MEMORY_SIZE	0x8000000
 #define THREAD_ARG(n)	(MEMORY + (n) * 0x1000000ULL)
 #define THREAD_ELEMENTS(n) (THREAD_ARG(n) + 0x100000)
+#define THREAD_LOOSE(n)	(THREAD_ARG(n) + 0x800000)
 #define DATA_AT		(MEMORY + 0x4000000)
 #define COLD_AT		(MEMORY + 0x5000000)
 #define READ_ONLY_AT	(MEMORY + 0x6000000)
@@ -66,6 +67,8 @@
  * @trace:	KCOV's: how many, and the program counters
  * @fail_nth:	/proc/thread-self/fail-nth, or -1
  * @calls:	begun and ended: odd while in one
+ * @arg:	its memory for the argument: what the other thread may overwrite, unless
+ *		the call makes descriptors, which must be found again
  * @taken:	steps
  * @finished:	all of them
  * @start:	for the second thread: there is a program
@@ -77,6 +80,7 @@ static struct thread {
 	uint64_t *trace;
 	int fail_nth;
 	atomic_uint calls;
+	uint64_t arg;
 	atomic_int taken;
 	atomic_bool finished;
 	sem_t start, end;
@@ -192,6 +196,16 @@ long evict_cold(void)
 	return madvise((void *)COLD_AT, DATA_BYTES, MADV_DONTNEED);
 }
 
+/* The other thread's argument and elements, which it may be in the middle of using. */
+long overwrite_other(int offset, uint64_t value)
+{
+	uint64_t at = (unsigned int)offset % (ARG_SIZE / 4) * 4;
+
+	memcpy((void *)(THREAD_LOOSE(!self->number) + at), &value, sizeof(value));
+	memcpy((void *)(THREAD_ELEMENTS(!self->number) + at), &value, sizeof(value));
+	return 0;
+}
+
 /* Values */
 
 static uint64_t now(void)
@@ -212,9 +226,9 @@ static uint64_t resolve(const struct value *v)
 	case NOW:
 		return now() + v->number;
 	case ARG:
-		return THREAD_ARG(self->number) + v->number;
+		return self->arg + v->number;
 	case ARG_END:
-		return THREAD_ARG(self->number) + ARG_BYTES + v->number;
+		return self->arg + ARG_BYTES + v->number;
 	case ELEMENTS_AT:
 		return THREAD_ELEMENTS(self->number) + v->number;
 	case DATA:
@@ -281,7 +295,7 @@ static void encode_elements(const struct step *s)
 static uint64_t encode_argument(const struct step *s)
 {
 	const struct call *call = &calls[s->call];
-	uint64_t begin = THREAD_ARG(self->number), end = begin + ARG_BYTES;
+	uint64_t begin = self->arg, end = begin + ARG_BYTES;
 	uint64_t arg = resolve(&s->arg);
 	uint8_t copy[2 * ARG_SIZE] = { 0 };
 	size_t size = s->ioctl_size < sizeof(copy) ? s->ioctl_size : sizeof(copy);
@@ -332,12 +346,14 @@ static void take_step(const struct step *s)
 	/* Those that this process needs are not for programs. */
 	if (fd < FIRST_FD && fd != device)
 		fd = -1;
+	self->arg = call->ioctl && !call->makes ? THREAD_LOOSE(self->number) :
+		THREAD_ARG(self->number);
 	if (call->parts)
 		encode_elements(s);
 	if (call->ioctl) {
 		arg = encode_argument(s);
 	} else {
-		arg = THREAD_ARG(self->number);
+		arg = self->arg;
 		for (i = 0; call->fields[i].name; i++)
 			((uint64_t *)arg)[i] = resolve(&s->fields[i]);
 	}
@@ -467,8 +483,10 @@ static void set_up_memory(void)
 	} parts[] = {
 		{ THREAD_ARG(0), ARG_BYTES, PROT_READ | PROT_WRITE },
 		{ THREAD_ELEMENTS(0), ELEMENTS_BYTES, PROT_READ | PROT_WRITE },
+		{ THREAD_LOOSE(0), ARG_BYTES, PROT_READ | PROT_WRITE },
 		{ THREAD_ARG(1), ARG_BYTES, PROT_READ | PROT_WRITE },
 		{ THREAD_ELEMENTS(1), ELEMENTS_BYTES, PROT_READ | PROT_WRITE },
+		{ THREAD_LOOSE(1), ARG_BYTES, PROT_READ | PROT_WRITE },
 		{ DATA_AT, DATA_BYTES, PROT_READ | PROT_WRITE },
 		{ COLD_AT, DATA_BYTES, PROT_READ | PROT_WRITE },
 		{ READ_ONLY_AT, DATA_BYTES, PROT_READ },

@@ -22,5 +22,6 @@ long close_descriptor(int fd);
 long fork_child(void);
 long signal_other(void);
 long evict_cold(void);
+long overwrite_other(int offset, uint64_t value);
 
 #endif /* FUZZ_EXECUTE_H */

@@ -205,9 +205,14 @@ static void run_and_judge(struct program *p)
 	keep(p);
 }
 
+/* What is new is more likely to lead on. */
 static void choose(struct program *p)
 {
-	parse_program(shared->pool + shared->corpus[below((unsigned int)shared->nr_corpus)], p);
+	unsigned int nr = (unsigned int)shared->nr_corpus, back = below(nr);
+
+	if (!below(3))
+		back %= 32;
+	parse_program(shared->pool + shared->corpus[nr - 1 - back], p);
 }
 
 static void fuzz(void)
@@ -224,7 +229,7 @@ static void fuzz(void)
 			shared->loaded_at = (size_t)(text - loaded);
 			if (!p.nr)
 				continue;
-		} else if (!shared->nr_corpus || !below(10)) {
+		} else if (!shared->nr_corpus || !below(5)) {
 			make_program(&p);
 		} else {
 			choose(&p);
@@ -425,6 +430,9 @@ static void list(void)
 	int i;
 
 	for (i = 0; i < nr_calls; i++) {
+		if (nr_fields(calls[i].fields) > MAX_FIELDS ||
+		    nr_fields(calls[i].parts) > MAX_PARTS)
+			errx(2, "%s has too many fields", calls[i].name);
 		if (calls[i].define)
 			printf("%s 0\n", calls[i].define);
 		for (f = calls[i].fields; f->name; f++)

@@ -503,6 +503,18 @@ static long do_evict(int fd, uint64_t *a)
 	return evict_cold();
 }
 
+static const struct field other_memory[] = {
+	A(0, offset, NUMBER, NUMBERS(0, 4, 8, 16, 24, 28, 32, 36, 40)),
+	A(1, value, NUMBER, NUMBERS(0, 1, -1, 0xffff, 0x100000001, 0x7fffffff7fffffff)),
+	END
+};
+
+static long do_overwrite(int fd, uint64_t *a)
+{
+	(void)fd;
+	return overwrite_other((int)a[0], a[1]);
+}
+
 #define IOCTL(label, number, ...)						\
 	{ .name = #label, .define = #number, .ioctl = number, ##__VA_ARGS__ }
 #define CALL(label, ...)	{ .name = #label, .run = do_##label, ##__VA_ARGS__ }
@@ -570,9 +582,11 @@ const struct call calls[] = {
 	CALL(fork, .weight = 1, .fields = no_arguments),
 	CALL(signal, .weight = 2, .fields = no_arguments),
 	CALL(evict, .weight = 2, .fields = no_arguments),
+	CALL(overwrite, .weight = 3, .fields = other_memory),
 };
 
 const int nr_calls = ARRAY_SIZE(calls);
+_Static_assert(ARRAY_SIZE(calls) <= MAX_CALLS, "MAX_CALLS is too small");
 
 int find_call(const char *name)
 {

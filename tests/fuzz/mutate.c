@@ -120,11 +120,11 @@ static struct value boundary(void)
 		0, 1, -1, 2, 127, 255, 256, 4095, 4096, 65535, 65536, INT_MAX, INT_MIN,
 		UINT_MAX, (int64_t)UINT_MAX + 1, LLONG_MAX, LLONG_MIN,
 	};
-	int64_t number = one_of(numbers, ARRAY_SIZE(numbers));
+	uint64_t number = (uint64_t)one_of(numbers, ARRAY_SIZE(numbers));
 
 	if (one_in(3))
-		number = (int64_t)(random64() >> below(64));
-	return plain(number + (int64_t)below(3) - 1);
+		number = random64() >> below(64);
+	return plain((int64_t)(number + below(3) - 1));
 }
 
 /* Any descriptor that fits, or sometimes any other. */
@@ -330,27 +330,43 @@ static void settle(struct step *s, const struct place *place)
 			bytes += s->elements[i][0].number;
 	for (i = 0; call->fields[i].name; i++)
 		if (call->fields[i].kind == BYTES && !one_in(15))
-			s->fields[i] = plain((int64_t)bytes * (transfer || one_in(2) ? 1 : 2));
+			s->fields[i] = plain((int64_t)(transfer || one_in(2) ? bytes : 2 * bytes));
 }
 
 /* Steps */
 
+/* What is in one place that is in use, if any is. */
+static unsigned int one_type(const struct place *place)
+{
+	unsigned int start = below(NR_HANDLES), i;
+
+	for (i = 0; i < NR_HANDLES; i++)
+		if (place[(start + i) % NR_HANDLES].type)
+			return place[(start + i) % NR_HANDLES].type;
+	return 0;
+}
+
+/* Often one that goes on with what is there, seldom one that there is nothing for. */
 static int choose_call(const struct place *place)
 {
-	int total = 0, i, tries, pick, j;
+	unsigned int types = one_in(2) ? one_type(place) : 0, total = 0, pick;
+	unsigned int weights[MAX_CALLS];
+	bool others = !types;
+	int i;
 
-	for (i = 0; i < nr_calls; i++)
-		total += calls[i].weight;
-	for (tries = 0;; tries++) {
-		pick = (int)below((unsigned int)total);
-		for (i = 0; pick >= calls[i].weight; i++)
-			pick -= calls[i].weight;
-		if (!calls[i].types || calls[i].types & DEVICE || tries == 4)
-			return i;
-		for (j = 0; j < NR_HANDLES; j++)
-			if (place[j].type & calls[i].types)
-				return i;
+	if (others)
+		for (types = one_in(16) ? ANY : DEVICE, i = 0; i < NR_HANDLES; i++)
+			types |= place[i].type;
+	for (i = 0; i < nr_calls; i++) {
+		bool fits = calls[i].types ? calls[i].types & types : others;
+
+		weights[i] = fits ? (unsigned int)calls[i].weight : 0;
+		total += weights[i];
 	}
+	pick = below(total);
+	for (i = 0; i < nr_calls - 1 && pick >= weights[i]; i++)
+		pick -= weights[i];
+	return i;
 }
 
 /* The kernel must cope with a structure of any size, at any place. */
