@@ -11,14 +11,16 @@
 
 byte op[CALLS * CASES] = 255;	/* of a case: the queue where it waits; or NONE */
 
+/* What is no such queue is that of a call's context, behind them. */
+#define USED(w)		(op[w] < 2 * CHANNELS)
 #define QUEUE(w)	op[w]
 #define OBJECT(w)	(op[w] / 2)
-#define USED(w)		(op[w] != NONE)
 
 #define SENDERS(ch)	(2 * (ch))
 #define RECEIVERS(ch)	(2 * (ch) + 1)
 #define CHANNEL(w)	(op[w] / 2)
 #define SENDS(w)	(op[w] % 2 == 0)
+#define room(ch)	(channels[ch].nr < channels[ch].capacity)
 
 #ifdef SENDS_AFTER_CLOSE
 #define SEES_CLOSE(ch)	(channels[ch].closed && parked)
@@ -26,10 +28,16 @@ byte op[CALLS * CASES] = 255;	/* of a case: the queue where it waits; or NONE */
 #define SEES_CLOSE(ch)	channels[ch].closed
 #endif
 
+#ifdef STORES_PAST_RECEIVERS
+#define OVERTAKES(ch)	room(ch)
+#else
+#define OVERTAKES(ch)	false
+#endif
+
 /* What is claimed next in an attempt of @w. */
 #define PARTNER(w)								\
 	(SENDS(w) ->								\
-		(SEES_CLOSE(CHANNEL(w)) -> NONE :				\
+		(SEES_CLOSE(CHANNEL(w)) || OVERTAKES(CHANNEL(w)) -> NONE :	\
 			OTHER(RECEIVERS(CHANNEL(w)), me)) :			\
 		(channels[CHANNEL(w)].nr -> NONE :				\
 			OTHER(SENDERS(CHANNEL(w)), me)))
@@ -52,9 +60,7 @@ typedef channel_t {
 	byte nr;
 	byte message[ROOM];
 	byte sent;
-	byte received;
-	byte returned;
-	bit ended		/* somebody has been told that it is at its end */
+	byte received
 };
 channel_t channels[CHANNELS];
 
@@ -69,8 +75,6 @@ hidden byte ch;
 hidden byte senders_wait;
 hidden byte receivers_wait;
 hidden byte pair_waits;
-
-#define room(ch)	(channels[ch].nr < channels[ch].capacity)
 
 inline say_case(w) {
 	if
@@ -132,30 +136,36 @@ inline store(ch, s) {
 
 /* The message @m goes to the receiver @r: given() or consumed(). */
 inline give(ch, r, msg) {
-	promise("messages are received in order", number[msg] == channels[ch].received ||
-		channels[ch].returned);
-	promise("nothing comes after the end", !channels[ch].ended);
+	promise("messages are received in order", number[msg] == channels[ch].received);
+#ifndef HANDS_OVER_NOTHING
 	got[r] = msg;
+#endif
+#ifdef MISNUMBERS
+	number[r] = channels[ch].sent;
+#else
 	number[r] = number[msg];
+#endif
 	channels[ch].received++
 }
 
 /* The end for @w, as in end_outcome(). */
 inline give_end(ch, w) {
 	promise("the end comes after the last message", SENDS(w) || !channels[ch].nr);
-	got[w] = END;
-	if
-	:: !SENDS(w) -> channels[ch].ended = 1
-	:: else
-	fi
+	got[w] = END
 }
 
 /* recv_first() or take(): the first message goes to @r. */
 inline take(ch, r) {
+#ifdef TAKES_THE_LAST
+	first = channels[ch].message[channels[ch].nr - 1];
+#else
 	first = channels[ch].message[0];
+#endif
 	printf("%c receives from the buffer of channel %d\n", NAME(CALL(r)), ch);
 	give(ch, r, first);
+#ifndef TAKES_A_COPY
 	channels[ch].nr--;
+#endif
 	for (at : 0 .. ROOM - 2) {
 		channels[ch].message[at] = channels[ch].message[at + 1]
 	}
@@ -203,7 +213,7 @@ inline park_or_not(w) {
 		printf("%c queues up to ", NAME(me));
 		say_case(w);
 		printf("\n");
-		chanfd_park(w)
+		list_add_tail(QUEUE(w), w)
 	:: else -> reach
 	fi;
 	unlock_channel(CHANNEL(w));
@@ -286,11 +296,14 @@ inline refill() {
 		:: peer != NONE && room(ch) && calls[CALL(peer)].fired == NONE -> reach;
 			fire(peer);
 			store(ch, peer);
-			queue_remove(peer);
+			list_del(peer);
 			claimed = CALL(peer);
 			look()
 		:: peer != NONE && room(ch) && calls[CALL(peer)].fired != NONE -> reach;
-			queue_remove(peer)
+#ifdef REFILLS_WITHDRAWN
+			store(ch, peer);
+#endif
+			list_del(peer)
 		:: else
 		fi;
 		if
@@ -337,7 +350,6 @@ inline check_messages() {
 			if
 			:: got[at] == m ->
 				n++;
-				promise("who receives has fired", calls[CALL(at)].fired == at);
 				promise("both know a message by its number",
 					number[at] == number[m])
 			:: else
@@ -352,18 +364,11 @@ inline check_messages() {
 			}
 		}
 		if
-		:: m < WAITERS && op[m] != NONE && SENDS(m) && calls[CALL(m)].fired == m &&
+		:: m < WAITERS && USED(m) && SENDS(m) && calls[CALL(m)].fired == m &&
 		   got[m] != END || m >= WAITERS && number[m] != NONE ->
 			promise("what was sent is in one place", n == 1)
 		:: else ->
 			promise("what was not sent is nowhere", n == 0)
-		fi
-	}
-	for (at : 0 .. WAITERS - 1) {
-		if
-		:: op[at] != NONE && !SENDS(at) && calls[CALL(at)].fired == at ->
-			promise("a receive has a message, or the end", got[at] != NOTHING)
-		:: else
 		fi
 	}
 }

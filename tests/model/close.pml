@@ -16,7 +16,6 @@
 
 #include "channel.pml"
 
-inline begin() { skip }
 inline look() { skip }
 inline gave_up() { skip }
 
@@ -70,10 +69,10 @@ init {
 	byte c, kind;
 	atomic {
 		if
-		:: true
-		:: channels[0].capacity = 1
-		:: channels[0].capacity = 1; preload(0)
 		:: channels[0].capacity = 2; preload(0)
+		:: channels[0].capacity = 1; preload(0)
+		:: channels[0].capacity = 1
+		:: true
 		fi;
 		for (c : 0 .. CALLS - 1) {
 			do

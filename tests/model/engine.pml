@@ -19,7 +19,8 @@
  *	PARTNER(w)	the waiter to claim next in an attempt of @w, or NONE
  *	attempt(w)	an attempt when there is no PARTNER(w), to the end
  *	meet(w, peer)	between chanfd_claim_first() and chanfd_claim_end(), to the end
- *	begin(), look(), gave_up()	a call starts; something has changed; withdrawn
+ *	look(), gave_up()	something has changed; a call has withdrawn
+ *	BEGIN		a step before the others, if any
  */
 
 #define NONE		255
@@ -126,14 +127,6 @@ inline list_splice(from, to) {
 		(lists[list].nr > 1 -> lists[list].at[1] : NONE))
 #endif
 
-inline queue_remove(w) {
-	list_del(w)
-}
-
-inline chanfd_park(w) {
-	list_add_tail(QUEUE(w), w)
-}
-
 /*
  * Where a call is. A lone case is tried once; of two any may be, any number of times,
  * since what looks ready is no more than a hint.
@@ -141,6 +134,7 @@ inline chanfd_park(w) {
 #define TRY		0	/* chanfd_call_run(): try_choices(), private */
 #define TRIED		1	/* a lone case was */
 #define PARK		2	/* park_all(): one more case to park, not CASE(me, i) */
+#define LIMITED_BY	9	/* likewise: call->context is parked, no case yet */
 #define SCAN		3	/* attempting CASE(me, i), with the object's lock held */
 #define CLAIM		4	/* likewise, with one call's lock held, too */
 #define REFILL		5	/* likewise, without: a receive that lets senders in */
@@ -208,7 +202,6 @@ inline attempted() {
  */
 inline claim(w) {
 	peer = PARTNER(w);
-	promise("a call does not meet itself", CALL(peer) != me);
 	promise("nobody looks at a call that has returned", !calls[CALL(peer)].returned);
 	if
 	:: LOST -> reach;
@@ -217,11 +210,11 @@ inline claim(w) {
 	:: !LOST && calls[CALL(peer)].fired != NONE -> reach;
 		printf("%c removes a waiter of %c, which has fired\n", NAME(me),
 		       NAME(CALL(peer)));
-		queue_remove(peer);
+		list_del(peer);
 		phase = SCAN
 #endif
 	:: else ->
-		queue_remove(peer);
+		list_del(peer);
 		chanfd_commit(w);
 		fire(peer);
 		claimed = CALL(peer);
@@ -231,11 +224,20 @@ inline claim(w) {
 	fi
 }
 
+/*
+ * A call may have a context: a case behind the others, parked before them. LIMIT(call) is
+ * its number.
+ */
+#ifdef LIMITED
+#define PARKS		(phase == LIMITED_BY)
+#else
+#define PARKS		(phase == TRY && !LONE(me) || phase == TRIED)
+#endif
+
 /* May the call go on to attempt case @j now, parked or not? */
 #define MAY_ATTEMPT(j, park)							\
 	(claimed == NONE && USED(CASE(me, j)) &&				\
-	 (phase == TRY && (park -> !LONE(me) : true) ||				\
-	  phase == TRIED && park ||						\
+	 (phase == TRY && !park || park && PARKS ||				\
 	  phase == PARK && park && i != j ||					\
 	  phase == SCAN && park == parked && i == j))
 
@@ -271,7 +273,32 @@ inline attempt_case(j, park) {
 	}
 }
 
-/* The same with the second lock. */
+#ifdef LIMITED
+/* park_all(): done_attempt() of call->context */
+inline park_limit() {
+	d_step {
+		claimed == NONE && (phase == TRY && !LONE(me) || phase == TRIED) &&
+		CAN_LOCK(OBJECT(LIMIT(me))) && !calls[me].locked ->
+		parked = 1;
+#ifdef LIMIT_PARKS_UNTRIED
+		if
+		:: false
+#else
+		if
+		:: cancelled -> reach;
+			printf("%c finds its context done\n", NAME(me));
+			chanfd_commit(LIMIT(me));
+			phase = ASLEEP
+#endif
+		:: else -> reach;
+			list_add_tail(QUEUE(LIMIT(me)), LIMIT(me));
+			phase = LIMITED_BY
+		fi
+	}
+}
+#endif
+
+/* attempt_case(), with the second lock. */
 inline claim_both() {
 	d_step {
 		phase == CLAIM &&
@@ -306,13 +333,13 @@ inline release_next(obj, list) {
 		if
 #ifndef RELEASE_IGNORES_FIRED
 		:: calls[CALL(peer)].fired != NONE -> reach;
-			queue_remove(peer)
+			list_del(peer)
 #endif
 		:: else -> reach;
 			printf("%c is let go\n", NAME(CALL(peer)));
 			outcome(peer);
 			fire(peer);
-			queue_remove(peer);
+			list_del(peer);
 #ifndef RELEASE_WAKES_NOBODY
 			claimed = CALL(peer)
 #endif
@@ -346,14 +373,14 @@ inline withdraw() {
 
 #define LEAVES									\
 	(claimed == NONE &&							\
-	 (phase == LEAVE || (phase == ASLEEP || phase == PARK) && DONE))
+	 (phase == LEAVE || (phase == ASLEEP || phase == PARK || phase == LIMITED_BY) && DONE))
 
 /* leave() */
 inline leave(j) {
 	d_step {
 		LEAVES && list_of[CASE(me, j)] != NONE && CAN_LOCK(OBJECT(CASE(me, j))) ->
 		reach;
-		queue_remove(CASE(me, j));
+		list_del(CASE(me, j));
 		phase = LEAVE;
 		i = 0
 	}
@@ -362,11 +389,16 @@ inline leave(j) {
 /* It returns. */
 inline come_back() {
 	d_step {
-#ifdef FORGETS_TO_LEAVE
-		LEAVES && list_of[CASE(me, 0)] == NONE ->
-#else
-		LEAVES && list_of[CASE(me, 0)] == NONE && list_of[CASE(me, 1)] == NONE ->
+		LEAVES && list_of[CASE(me, 0)] == NONE &&
+#ifdef LIMITED
+#ifndef LIMIT_STAYS
+		list_of[LIMIT(me)] == NONE &&
 #endif
+#endif
+#ifndef FORGETS_TO_LEAVE
+		list_of[CASE(me, 1)] == NONE &&
+#endif
+		true ->
 		phase = RETURNED;
 		i = 0;
 		parked = 0;
@@ -386,11 +418,15 @@ inline all_returned() {
 	c = 0
 }
 
+#ifndef BEGIN
+#define BEGIN
+#endif
+
 /* One call: declarations, and the steps that it takes besides its object's own. */
 #define CALL_STATE								\
 	byte phase, i, claimed = NONE;						\
-	bit parked, second, asked;						\
-	begin()
+	bit parked, second, asked						\
+	BEGIN
 
 #define CALL_STEPS								\
 	:: attempt_case(0, false)						\
@@ -402,4 +438,12 @@ inline all_returned() {
 	:: withdraw()								\
 	:: leave(0)								\
 	:: leave(1)								\
-	:: come_back()
+	:: come_back() LIMIT_STEPS
+
+#ifdef LIMITED
+#define LIMIT_STEPS								\
+	:: park_limit()								\
+	:: leave(CASES - 1)
+#else
+#define LIMIT_STEPS
+#endif

@@ -4,17 +4,32 @@
  * each of them, in any mixture; any of them may be unable to wait, or give up at any
  * time because of a signal or its deadline. The channels are unbuffered, or buffered with
  * one place, full or empty.
+ *
+ * INSTANT: call A has to be right if it gives up. LIMITED: two calls, each with the same
+ * context, which is cancelled.
  */
 
+#ifdef LIMITED
+#define CALLS		2
+#define CASES		3
+#define LIMIT(call)	CASE(call, 2)
+#else
 #define CALLS		3
 #define CASES		2
+#endif
 #define CHANNELS	2
-#define OBJECTS		CHANNELS
-#define LISTS		(2 * CHANNELS)
+#define OBJECTS		(CHANNELS + 1)		/* a context */
+#define LISTS		(2 * CHANNELS + 1)	/* those who wait for it */
 #define LENGTH		6
 #define ROOM		1
 
 
+
+#ifdef INSTANT
+#define BEGIN		; begin()
+#endif
+
+bit cancelled;			/* the context */
 
 #include "channel.pml"
 
@@ -71,7 +86,6 @@ inline gave_up() {
 #else
 #define WATCHING
 inline look() { skip }
-inline begin() { skip }
 inline gave_up() { skip }
 #endif
 
@@ -85,6 +99,31 @@ proctype caller(byte me) WATCHING
 	od
 }
 
+#ifdef LIMITED
+#define TOLD(w)	(list_of[w] == NONE || calls[CALL(w)].fired != NONE)
+
+/* done_outcome() */
+inline outcome(w) { skip }
+
+/* chanfd_end_context(): end_locked() and after_end() */
+active proctype canceller() {
+	byte claimed = NONE;
+
+	d_step {
+		CAN_LOCK(CHANNELS) ->
+		printf("the context is done\n");
+		cancelled = 1
+	};
+	do
+	:: release_next(CHANNELS, 2 * CHANNELS)
+	:: chanfd_wake(true)
+	:: d_step { claimed == NONE && FIRST(2 * CHANNELS) == NONE -> cancelled = 1 };
+		break
+	od;
+	promise("nobody waits whose context is done", TOLD(LIMIT(0)) && TOLD(LIMIT(1)))
+}
+#endif
+
 /* Cases in the order of 14 kinds of call: 4 operations alone, and 10 pairs of them. */
 #define FIRST_CASE(kind)							\
 	(kind < 4 -> kind : (kind < 8 -> 0 : (kind < 11 -> 1 : (kind < 13 -> 2 : 3))))
@@ -97,12 +136,12 @@ init {
 	byte c, kind;
 	atomic {
 		if
-		:: true
+		:: channels[0].capacity = 1; channels[1].capacity = 1; preload(1)
+		:: channels[0].capacity = 1; channels[1].capacity = 1
+		:: channels[0].capacity = 1; channels[1].capacity = 1; preload(0); preload(1)
 		:: channels[1].capacity = 1
 		:: channels[1].capacity = 1; preload(1)
-		:: channels[0].capacity = 1; channels[1].capacity = 1
-		:: channels[0].capacity = 1; channels[1].capacity = 1; preload(1)
-		:: channels[0].capacity = 1; channels[1].capacity = 1; preload(0); preload(1)
+		:: true
 		fi;
 		for (c : 0 .. CALLS - 1) {
 #ifdef INSTANT
@@ -116,7 +155,10 @@ init {
 			:: break
 			od;
 			op[CASE(c, 0)] = FIRST_CASE(kind);
-			op[CASE(c, 1)] = SECOND_CASE(kind)
+			op[CASE(c, 1)] = SECOND_CASE(kind);
+#ifdef LIMITED
+			op[LIMIT(c)] = 2 * CHANNELS
+#endif
 		}
 		kind = 0;
 		say_scenario();
