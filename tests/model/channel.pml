@@ -8,7 +8,6 @@
  * that includes this: CHANNELS and ROOM, the most messages in one.
  */
 
-
 byte op[CALLS * CASES] = 255;	/* of a case: the queue where it waits; or NONE */
 
 /* What is no such queue is that of a call's context, behind them. */
@@ -46,7 +45,6 @@ byte op[CALLS * CASES] = 255;	/* of a case: the queue where it waits; or NONE */
 
 /* A message that was there before: one in each channel at the most. */
 #define OLD(ch)		(WAITERS + (ch))
-
 #define MESSAGES	(WAITERS + CHANNELS)
 
 /* Outcomes: got[w] */
@@ -64,10 +62,10 @@ typedef channel_t {
 };
 channel_t channels[CHANNELS];
 
-byte number[MESSAGES] = NONE;
+byte number[MESSAGES] = NONE;	/* of what a waiter sent or received */
 byte got[WAITERS] = NOTHING;	/* a receiver's message, or END; a sender's END */
 
-hidden byte first;
+hidden byte first;		/* for one step */
 hidden byte at;
 hidden byte n;
 hidden byte m;
@@ -134,7 +132,7 @@ inline store(ch, s) {
 	channels[ch].nr++
 }
 
-/* The message @m goes to the receiver @r: given() or consumed(). */
+/* The message @msg goes to the receiver @r: given() or consumed(). */
 inline give(ch, r, msg) {
 	promise("messages are received in order", number[msg] == channels[ch].received);
 #ifndef HANDS_OVER_NOTHING

@@ -63,12 +63,13 @@ bit was_drained[WAITERS];	/* since it waits */
 inline end_locked(c, e) {
 	promise_alive(c);
 	promise("a context ends once", !contexts[c].error);
-	printf("context %d ends: %d\n", c, e);
+	printf("context %d ends, with error %d\n", c, e);
 	contexts[c].error = e;
 #ifndef FORGETS_WAITERS
 	letting_go = (c == 1 && FIRST(THE_WAITERS) != NONE)	/* who else comes sees it */
 #endif
 }
+
 #ifdef ENDS_TWICE
 #define LIVE(c)		true
 #else
@@ -82,7 +83,7 @@ inline attempt(w) {
 	   !UNTRIED(parked) ->
 		if
 		:: !LOST -> reach;
-			printf("%c finds context 1 %d, %d children\n", NAME(me),
+			printf("%c finds context 1 with error %d and %d children\n", NAME(me),
 			       contexts[1].error, contexts[1].nr_children);
 			chanfd_commit(w)
 		:: else -> reach
@@ -92,8 +93,10 @@ inline attempt(w) {
 		:: parked -> reach;
 			promise("nobody waits for what has happened",
 				(w == 0 -> !contexts[1].error : contexts[1].nr_children));
-			printf("%c queues up to wait for 1 to be %c\n", NAME(me),
-			       (w == 0 -> 'E' : 'D'));
+			if
+			:: w == 0 -> printf("%c queues up until 1 is done\n", NAME(me))
+			:: else -> printf("%c queues up until 1 is drained\n", NAME(me))
+			fi;
 			list_add_tail(QUEUE(w), w)
 		:: else -> reach
 		fi
@@ -389,7 +392,7 @@ proctype deriver(byte process; byte ctx) {
 #ifndef JOINS_UNCHECKED
 		error = contexts[parent].error;
 #endif
-		printf("%d becomes a child of %d\n", ctx, parent);
+		printf("context %d becomes a child of %d\n", ctx, parent);
 		if
 		:: !error -> contexts[parent].children = contexts[parent].children | BIT(ctx)
 		:: else -> reach
@@ -407,7 +410,7 @@ proctype deriver(byte process; byte ctx) {
 	if
 	:: true
 	:: d_step {
-		printf("the handle of %d is closed\n", ctx);
+		printf("the last handle of context %d is closed\n", ctx);
 		contexts[ctx].handle = 0
 	   };
 		end_context_soon(ctx, OWNERDEAD);

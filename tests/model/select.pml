@@ -23,8 +23,6 @@
 #define LENGTH		6
 #define ROOM		1
 
-
-
 #ifdef INSTANT
 #define BEGIN		; begin()
 #endif

@@ -308,8 +308,11 @@ init {
 			od;
 			used[CASE(c, 0)] = kind & 1;
 			used[CASE(c, 1)] = kind >> 1;
-			printf("%c is to wait for%c%c\n", NAME(c), (kind & 1 -> 'E' : ' '),
-			       (kind & 2 -> 'B' : ' '))
+			if
+			:: kind == 1 -> printf("%c is to wait for the end\n", NAME(c))
+			:: kind == 2 -> printf("%c is to watch for a break\n", NAME(c))
+			:: kind == 3 -> printf("%c is to do either\n", NAME(c))
+			fi
 		}
 		kind = 0;
 		for (c : 0 .. CALLS - 1) {
