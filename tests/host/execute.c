@@ -238,22 +238,24 @@ static void select_of(struct op *op)
 
 	for (i = 0; i < op->count; i++) {
 		const struct a_case *c = &op->cases[i];
+		struct chanfd_case *u = &cases[i];
+		bool poll = c->op == CHANFD_CASE_POLL;
 
-		cases[i].fd = c->op == CHANFD_CASE_POLL ? event_file : handles[op->thread].of[c->obj];
-		cases[i].op = c->op;
+		u->fd = poll ? event_file : handles[op->thread].of[c->obj];
+		u->op = c->op;
 		memset(b[i].bytes, UNTOUCHED, LARGE + 1);
 		if (c->op == CHANFD_CASE_SEND || c->op == CHANFD_CASE_RECV) {
-			cases[i].buf = c->bad ? BAD_ADDRESS : (uintptr_t)b[i].bytes;
-			cases[i].size = c->size;
+			u->buf = c->bad ? BAD_ADDRESS : (uintptr_t)b[i].bytes;
+			u->size = c->size;
 		}
 		if (c->op == CHANFD_CASE_SEND)
 			fill(b[i].bytes, c->value, c->size);
 		if (c->op == CHANFD_CASE_WAIT) {
-			cases[i].flags = c->broken ? CHANFD_CASE_BROKEN : 0;
-			cases[i].size = c->broken ? c->known : 0;
+			u->flags = c->broken ? CHANFD_CASE_BROKEN : 0;
+			u->size = c->broken ? c->known : 0;
 		}
-		if (c->op == CHANFD_CASE_POLL)
-			cases[i].size = POLLIN;
+		if (poll)
+			u->size = POLLIN;
 	}
 	op->ret = host_ioctl(device, CHANFD_IOC_SELECT, &s);
 	/* Killed with a message in its hands: no program would see this outcome. */
@@ -400,15 +402,25 @@ static void info(struct op *op)
 
 	if (op->obj == GROUP) {
 		op->ret = host_ioctl(fd, CHANFD_IOC_WAITGROUP_INFO, &g);
-		memcpy(op->info, (u32[11]){ g.round, g.count, g.tokens, g.broken, g.error },
-		       sizeof(op->info));
-	} else {
-		op->ret = host_ioctl(fd, CHANFD_IOC_CHANNEL_INFO, &c);
-		memcpy(op->info, (u32[11]){
-			c.len, c.state, c.cause, c.senders, c.receivers, c.waiting_senders,
-			c.waiting_receivers, c.sent, c.received, c.returned, c.dropped,
-		}, sizeof(op->info));
+		op->info[0] = g.round;
+		op->info[1] = g.count;
+		op->info[2] = g.tokens;
+		op->info[3] = g.broken;
+		op->info[4] = g.error;
+		return;
 	}
+	op->ret = host_ioctl(fd, CHANFD_IOC_CHANNEL_INFO, &c);
+	op->info[0] = c.len;
+	op->info[1] = c.state;
+	op->info[2] = c.cause;
+	op->info[3] = c.senders;
+	op->info[4] = c.receivers;
+	op->info[5] = c.waiting_senders;
+	op->info[6] = c.waiting_receivers;
+	op->info[7] = c.sent;
+	op->info[8] = c.received;
+	op->info[9] = c.returned;
+	op->info[10] = c.dropped;
 }
 
 static void forget_outcome(struct op *op)
@@ -655,7 +667,7 @@ static bool contexts_rest(void)
 /* Does everybody rest, at one moment? Who does in @asleep. */
 static bool all_rest(u8 *asleep)
 {
-	unsigned int before[WORKERS];
+	unsigned int before[WORKERS] = {};
 	int t;
 
 	*asleep = 0;

@@ -35,7 +35,7 @@ static bool one_in(struct choices *c, u32 n)
 #define ONE_OF(c, ...) ({							\
 	static const int __of[] = { __VA_ARGS__ };				\
 										\
-	__of[choose(c, sizeof(__of) / sizeof(__of[0]))];			\
+	__of[choose(c, ARRAY_SIZE(__of))];					\
 })
 
 /* What there is much of in a program: nothing, rounds of a waitgroup, contexts, or selects
@@ -81,8 +81,9 @@ static void choose_objects(struct maker *m)
 		if (t >= p->workers && t != CONDUCTOR)
 			continue;
 		for (i = 0; i < p->channels; i++)
-			p->rights[t][i] = m->theme == PLACE ? RW : t == CONDUCTOR ? ONE_OF(c, RW, RW, RW, R, W, 0) :
-					  ONE_OF(c, RW, RW, RW, R, W);
+			p->rights[t][i] = m->theme == PLACE ? RW :
+					  t == CONDUCTOR ? ONE_OF(c, RW, RW, RW, R, W, 0) :
+							   ONE_OF(c, RW, RW, RW, R, W);
 		if (p->group)
 			p->rights[t][GROUP] = ONE_OF(c, RW, RW, RW, R, W);
 		for (i = 0; i < p->contexts; i++)
@@ -160,13 +161,16 @@ static bool sends(struct maker *m, u8 obj, bool send)
 
 static void make_transfer(struct maker *m, struct op *op)
 {
+	struct a_case *k = &op->cases[0];
 	const struct a_channel *ch;
 	struct choices *c = m->c;
+	bool file;
 
 	op->kind = sends(m, op->obj, op->kind == OP_SEND) ? OP_SEND : OP_RECV;
 	ch = &m->p->channel[op->obj];
 	op->count = ONE_OF(c, 1, 1, 1, 1, 2, 3, 4);
-	if (one_in(c, 3) && ch->elem_size) {
+	file = ch->elem_size && one_in(c, 3);
+	if (file) {
 		op->flags |= FILE_CALL;
 		if (one_in(c, 4))
 			op->flags |= NONBLOCK;
@@ -175,18 +179,18 @@ static void make_transfer(struct maker *m, struct op *op)
 	} else {
 		limits(m, op);
 	}
-	op->cases[0].obj = op->obj;
+	k->obj = op->obj;
 	if (op->kind == OP_SEND) {
-		op->cases[0].op = CHANFD_CASE_SEND;
-		op->cases[0].size = op->count == 1 && !(op->flags & FILE_CALL) ?
-				    message_size(m, ch) : ch->variable ? 1 + choose(c, 8) :
-				    ch->elem_size;
-		op->cases[0].value = new_values(m, op->count);
+		k->op = CHANFD_CASE_SEND;
+		k->value = new_values(m, op->count);
+		if (op->count == 1 && !file)
+			k->size = message_size(m, ch);
+		else
+			k->size = ch->variable ? 1 + choose(c, 8) : ch->elem_size;
 	} else {
-		op->cases[0].op = CHANFD_CASE_RECV;
-		op->cases[0].size = op->flags & FILE_CALL ? op->count * ch->elem_size :
-				    receive_room(m, ch, op->count);
-		if (!(op->flags & FILE_CALL) && one_in(c, 20))
+		k->op = CHANFD_CASE_RECV;
+		k->size = file ? op->count * ch->elem_size : receive_room(m, ch, op->count);
+		if (!file && one_in(c, 20))
 			op->flags |= NOWHERE;
 	}
 	if (ch->elem_size)

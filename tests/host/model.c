@@ -464,9 +464,9 @@ static bool return_message(const struct model *m, struct state *s, int t)
 	if (op->ret == -EINTR && th->signal != 2)
 		return false;
 	if ((is_select(op) ? op->failed : -op->ret) == EMSGSIZE) {
-		const struct a_case *c = &op->cases[is_select(op) ? op->index : 0];
+		int k = is_select(op) ? op->index : 0;
 
-		if (fits(m, op, c, &th->handed, 0))
+		if (fits(m, op, &op->cases[k], &th->handed, 0))
 			return false;
 	}
 	for (i = ch->len; i && ch->message[i - 1].number > th->handed.number; i--)
@@ -800,8 +800,8 @@ static bool lost(const struct model *m, struct state *s, int obj, u8 right)
 static bool keep(const struct model *m, struct state *s, int t)
 {
 	const struct op *op = m->op[t];
-	u8 *rights = &s->thread[t].rights[op->obj], had = *rights, right;
-	int error = !had ? EBADF : op->arg & ~had ? EPERM : 0;
+	u8 *rights = &s->thread[t].rights[op->obj], had = *rights;
+	int right, error = !had ? EBADF : op->arg & ~had ? EPERM : 0;
 
 	if (op->ret != -error)
 		return false;
@@ -1050,8 +1050,9 @@ static bool visit(const struct model *m, struct state *s, struct step step)
 	const struct op *op = m->op[step.thread];
 	int t = step.thread, k = step.arg;
 
-	if (is_wrong(m, s, t, -op->ret) || (s->thread[t].visited & 1 << k &&
-	    !case_ready(m, s, t, k)))
+	if (is_wrong(m, s, t, -op->ret))
+		return false;
+	if (s->thread[t].visited & 1 << k && !case_ready(m, s, t, k))
 		return false;
 	switch (op->cases[k].op) {
 	case CHANFD_CASE_SEND:
@@ -1151,7 +1152,8 @@ bool model_step(const struct model *m, struct state *s, struct step step)
 }
 
 /* The steps that the operation of a thread may take, and that could agree with what
- * happened; likely ones first. */
+ * happened; likely ones first.
+ */
 static int thread_steps(const struct model *m, const struct state *s, int t, struct step *steps)
 {
 	const struct op *op = m->op[t];
@@ -1282,8 +1284,10 @@ bool model_begin(const struct model *m, struct state *s, int t)
 	/* It is pending until the end of a call: this one, if it came after the last. To send
 	 * one is no call, nor may it be to derive a context.
 	 */
-	if (th->signal && op->kind != OP_SIGNAL && op->kind != OP_DERIVE && th->age++ > 1)
-		th->signal = th->age = 0;
+	if (th->signal && op->kind != OP_SIGNAL && op->kind != OP_DERIVE && th->age++ > 1) {
+		th->signal = 0;
+		th->age = 0;
+	}
 	if (op->garbled)
 		return false;
 	if (!waits(op) || !op->limit || !(s->thread[t].rights[op->limit] & R))

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Programs and histories in words. */
 
-#define _GNU_SOURCE
-
 #include <stdio.h>
 #include <string.h>
 
@@ -82,9 +80,9 @@ static void print_op(const struct op *op)
 	switch (op->kind) {
 	case OP_SEND:
 	case OP_RECV:
-		printf(" %d", op->count);
-		/* fallthrough */
 	case OP_SELECT:
+		if (op->kind != OP_SELECT)
+			printf(" %d", op->count);
 		for (i = 0; i < (op->kind == OP_SELECT ? op->count : 1); i++) {
 			printf(" ");
 			print_case(&op->cases[i]);

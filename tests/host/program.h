@@ -17,6 +17,8 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 typedef int32_t s32;
 
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
 enum {
 	WORKERS		= 4,
 	CONDUCTOR	= WORKERS,	/* who lets go those that would sleep for ever */

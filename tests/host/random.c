@@ -7,8 +7,6 @@
  * A program is known by its seed. What threads do to each other is not: a failure may
  * need some runs to come again.
  */
-#define _GNU_SOURCE
-
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
