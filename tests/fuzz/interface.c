@@ -586,7 +586,6 @@ const struct call calls[] = {
 };
 
 const int nr_calls = ARRAY_SIZE(calls);
-_Static_assert(ARRAY_SIZE(calls) <= MAX_CALLS, "MAX_CALLS is too small");
 
 int find_call(const char *name)
 {

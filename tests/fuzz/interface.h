@@ -65,7 +65,6 @@ struct field {
 
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
-#define MAX_CALLS	64
 #define MAX_FIELDS	16
 #define MAX_PARTS	6	/* fields of an element */
 #define ARG_SIZE	256	/* no structure is larger */

@@ -349,24 +349,24 @@ static unsigned int one_type(const struct place *place)
 /* Often one that goes on with what is there, seldom one that there is nothing for. */
 static int choose_call(const struct place *place)
 {
-	unsigned int types = one_in(2) ? one_type(place) : 0, total = 0, pick;
-	unsigned int weights[MAX_CALLS];
+	unsigned int types = one_in(2) ? one_type(place) : 0, total = 0;
 	bool others = !types;
-	int i;
+	int choice = 0, i;
 
 	if (others)
 		for (types = one_in(16) ? ANY : DEVICE, i = 0; i < NR_HANDLES; i++)
 			types |= place[i].type;
 	for (i = 0; i < nr_calls; i++) {
-		bool fits = calls[i].types ? calls[i].types & types : others;
+		unsigned int weight = (unsigned int)calls[i].weight;
 
-		weights[i] = fits ? (unsigned int)calls[i].weight : 0;
-		total += weights[i];
+		if (!(calls[i].types ? calls[i].types & types : others))
+			continue;
+		/* The later ones replace it so often that each has a chance of its weight. */
+		total += weight;
+		if (below(total) < weight)
+			choice = i;
 	}
-	pick = below(total);
-	for (i = 0; i < nr_calls - 1 && pick >= weights[i]; i++)
-		pick -= weights[i];
-	return i;
+	return choice;
 }
 
 /* The kernel must cope with a structure of any size, at any place. */
