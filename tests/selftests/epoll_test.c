@@ -238,7 +238,7 @@ TEST_F(channel, committed_select)
 	p = party_new(variant->process, run_select_both, self->out);
 	p->value = in;
 	party_start(p);
-	ASSERT_TRUE(receivers_wait(in, 1));
+	ASSERT_TRUE(blocked(p));
 	EXPECT_EQ(POLLIN, polled(self->in));
 	EXPECT_EQ(POLLOUT, polled(out));
 	get(self->in);
@@ -493,10 +493,11 @@ static void make_rendezvous_receiving(struct source *s)
 	make_channel(&s->fd, &s->peer, 0);
 }
 
+/* Asleep: before that it may be in the queue, and epoll not have been told yet. */
 static void block_sender(struct source *s)
 {
 	s->party = party_send(s->process, s->peer, 1);
-	senders_wait(s->fd, 1);
+	blocked(s->party);
 }
 
 static void meet_sender(struct source *s)
@@ -513,7 +514,7 @@ static void make_rendezvous_sending(struct source *s)
 static void block_receiver(struct source *s)
 {
 	s->party = party_recv(s->process, s->peer);
-	receivers_wait(s->fd, 1);
+	blocked(s->party);
 }
 
 static void meet_receiver(struct source *s)
