@@ -26,6 +26,9 @@
 
 enum { BATCH = 3, CASES = 34, LARGEST = CHANFD_MAX_MESSAGE };
 
+/* A descriptor above all that a call makes: it gets the lowest, and so one lost is seen. */
+enum { OUT_OF_THE_WAY = 200 };
+
 /* Who waits at the channel while the call is made. */
 enum waiting { NOBODY, SENDER, RECEIVER };
 
@@ -157,10 +160,12 @@ struct outcome {
 /* Makes the trial's call with its @nth point failing, from 1; 0: none. */
 static struct outcome call_faulty(unsigned int nth)
 {
-	int file = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	int low = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	int file = fcntl(low, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY);
 	struct outcome out;
 	char left[16] = "";
 
+	close(low);
 	if (file < 0 || dprintf(file, "%u", nth) < 0)
 		err(1, "fail-nth");
 	out.moved = w.trial->call();
@@ -871,8 +876,9 @@ static void expect_messages(struct __test_metadata *_metadata)
 		EXPECT_EQ(as_number(w.received), w.party->value);
 		w.received++;
 	}
-	while (w.received < w.sent)
+	while (w.received < w.sent) {
 		ASSERT_TRUE(take_one());
+	}
 	EXPECT_FALSE(take_one());
 	if (w.trial->waiting == SENDER)
 		EXPECT_EQ(0, party_join(w.party));
