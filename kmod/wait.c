@@ -99,7 +99,9 @@ bool chanfd_commit_call(struct chanfd_waiter *w)
 	bool mine;
 
 	if (call_is_mine(w)) {
-		call->fired = w;
+		/* A batch's first message; by the next one others may look at it. */
+		if (!call->parked)
+			call->fired = w;
 		return true;
 	}
 	spin_lock(&call->lock);
