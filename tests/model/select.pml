@@ -134,6 +134,9 @@ init {
 	byte c, kind;
 	atomic {
 		if
+#ifdef PARKS_UNTRIED
+		:: true		/* first, to see two that wait for each other */
+#endif
 		:: channels[0].capacity = 1; channels[1].capacity = 1; preload(1)
 		:: channels[0].capacity = 1; channels[1].capacity = 1
 		:: channels[0].capacity = 1; channels[1].capacity = 1; preload(0); preload(1)
