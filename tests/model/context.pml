@@ -318,7 +318,7 @@ inline end_context_soon(c, e) {
 				contexts[c].queued = 1;
 				contexts[c].ref++
 #endif
-			:: else -> reach
+			:: else		/* not in these scenarios: one reason each */
 			fi
 		}
 	fi;
