@@ -91,7 +91,7 @@ void chanfd_object_put(struct chanfd_object *obj)
 
 /* Handles */
 
-u32 chanfd_rights(const struct file *file)
+static u32 rights_of(const struct file *file)
 {
 	return (file->f_mode & FMODE_READ ? CHANFD_READ : 0) |
 	       (file->f_mode & FMODE_WRITE ? CHANFD_WRITE : 0);
@@ -198,7 +198,7 @@ out_first:
 int chanfd_handle_release(struct inode *inode, struct file *file)
 {
 	struct chanfd_object *obj = file->private_data;
-	u32 rights = chanfd_rights(file);
+	u32 rights = rights_of(file);
 	u32 lost = 0;
 
 	spin_lock(&obj->lock);
@@ -221,7 +221,7 @@ void chanfd_show_object(struct seq_file *m, struct file *file,
 	seq_printf(m, "chanfd-type:\t%s\n", obj->type->name);
 	seq_printf(m, "chanfd-id:\t%llu\n", obj->id);
 	seq_printf(m, "chanfd-name:\t%s\n", obj->name);
-	seq_printf(m, "chanfd-rights:\t%s\n", rights[chanfd_rights(file)]);
+	seq_printf(m, "chanfd-rights:\t%s\n", rights[rights_of(file)]);
 	chanfd_user_show(m, obj->user);
 }
 
@@ -253,7 +253,7 @@ static int handle_info(struct file *file, unsigned int cmd, void __user *arg)
 	struct chanfd_object *obj = file->private_data;
 	struct chanfd_info info = {
 		.type = obj->type->number,
-		.rights = chanfd_rights(file),
+		.rights = rights_of(file),
 		.id = obj->id,
 	};
 
@@ -277,7 +277,7 @@ static int handle_reduce(struct file *file, void __user *arg)
 	rights = flags & (CHANFD_READ | CHANFD_WRITE);
 	if (!rights || flags & ~(rights | CHANFD_NONBLOCK | CHANFD_INHERIT))
 		return -EINVAL;
-	if (rights & ~chanfd_rights(file))
+	if (rights & ~rights_of(file))
 		return -EPERM;
 	fd = chanfd_handle_prepare(obj, rights, flags, &reduced);
 	if (fd >= 0)

@@ -92,7 +92,6 @@ int chanfd_handles_create(struct chanfd_object *obj, u32 rights, u32 flags, s32 
 	__err;									\
 })
 
-u32 chanfd_rights(const struct file *file);
 int chanfd_handle_release(struct inode *inode, struct file *file);
 long chanfd_handle_ioctl(struct file *file, unsigned int cmd, void __user *arg);
 void chanfd_show_object(struct seq_file *m, struct file *file,
