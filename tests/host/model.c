@@ -1336,6 +1336,15 @@ bool model_quiet(const struct model *m, const struct state *s, u8 asleep)
 	return true;
 }
 
+/* It, or what it is derived from: whose deadline comes first is what counts. */
+static bool may_expire(const struct state *s, int obj)
+{
+	for (; obj; obj = see_context(s, obj)->parent)
+		if (see_context(s, obj)->soon)
+			return true;
+	return false;
+}
+
 /* The objects as they were made, and who has handles. */
 void model_start(const struct program *p, struct state *s)
 {
@@ -1346,10 +1355,8 @@ void model_start(const struct program *p, struct state *s)
 		memcpy(s->thread[t].rights, p->rights[t], sizeof(s->thread[t].rights));
 	for (c = 0; c < p->contexts; c++) {
 		make_context(s, CONTEXT + c, &p->context[c]);
-		/* Unless its parent's deadline came first. */
 		s->context[c].soon |= p->context[c].deadline == PAST;
-		if (p->context[c].deadline == PAST &&
-		    !(p->context[c].parent && context(s, p->context[c].parent)->soon))
+		if (p->context[c].deadline == PAST && !may_expire(s, p->context[c].parent))
 			end_context(&s->context[c], ETIMEDOUT, s->context[c].deadline_cause);
 		s->context[c].lost = !p->context[c].keep && !holders(s, CONTEXT + c, W);
 	}
