@@ -18,27 +18,6 @@ enum target {
 #define ON(target) (1U << (target))
 #define ON_HANDLES (ON(CHANNEL) | ON(WAITGROUP) | ON(TOKEN) | ON(CONTEXT))
 
-/* A structure of any call, with room for more than any kernel knows. */
-union argument {
-	struct chanfd_channel channel;
-	struct chanfd_waitgroup waitgroup;
-	struct chanfd_context context;
-	struct chanfd_transfer transfer;
-	struct chanfd_close close;
-	struct chanfd_add add;
-	struct chanfd_done done;
-	struct chanfd_cancel cancel;
-	struct chanfd_bind bind;
-	struct chanfd_value value;
-	struct chanfd_select select;
-	struct chanfd_info info;
-	struct chanfd_channel_info channel_info;
-	struct chanfd_waitgroup_info waitgroup_info;
-	struct chanfd_context_info context_info;
-	uint32_t number;
-	uint8_t bytes[1024];
-};
-
 #define NOWHERE (-1)
 
 /**

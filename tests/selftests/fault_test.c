@@ -90,24 +90,9 @@ static struct memory {
 	struct chanfd_case cases[CASES];
 	struct chanfd_value value;
 	struct chanfd_select select;
-	union {
-		struct chanfd_channel channel;
-		struct chanfd_waitgroup waitgroup;
-		struct chanfd_context context;
-		struct chanfd_transfer transfer;
-		struct chanfd_close close;
-		struct chanfd_add add;
-		struct chanfd_done done;
-		struct chanfd_cancel cancel;
-		struct chanfd_bind bind;
-		struct chanfd_info info;
-		struct chanfd_channel_info channel_info;
-		struct chanfd_waitgroup_info waitgroup_info;
-		struct chanfd_context_info context_info;
-		struct epoll_event event;
-		struct pollfd poll;
-		uint32_t flags;
-	} arg;
+	struct epoll_event event;
+	struct pollfd poll;
+	union argument arg;
 } m;
 
 /* Fault injection. */
@@ -457,15 +442,15 @@ static long call_derive_without_cancel(void)
 
 static long call_token(void)
 {
-	m.arg.flags = CHANFD_AUTO_DONE;
-	w.made[0] = ioctl(w.wg, CHANFD_IOC_TOKEN, &m.arg.flags);
+	m.arg.number = CHANFD_AUTO_DONE;
+	w.made[0] = ioctl(w.wg, CHANFD_IOC_TOKEN, &m.arg.number);
 	return w.made[0] < 0 ? -1 : 0;
 }
 
 static long call_reduce(void)
 {
-	m.arg.flags = CHANFD_READ;
-	w.made[0] = ioctl(w.ch, CHANFD_IOC_REDUCE, &m.arg.flags);
+	m.arg.number = CHANFD_READ;
+	w.made[0] = ioctl(w.ch, CHANFD_IOC_REDUCE, &m.arg.number);
 	return w.made[0] < 0 ? -1 : 0;
 }
 
@@ -644,19 +629,19 @@ static bool value_works(bool sure)
 
 static long call_poll(void)
 {
-	m.arg.poll = (struct pollfd) { .fd = w.ch, .events = POLLIN | POLLOUT };
-	return poll(&m.arg.poll, 1, 0) < 0 ? -1 : 0;
+	m.poll = (struct pollfd) { .fd = w.ch, .events = POLLIN | POLLOUT };
+	return poll(&m.poll, 1, 0) < 0 ? -1 : 0;
 }
 
 static bool poll_works(bool sure)
 {
-	return m.arg.poll.revents == (POLLIN | POLLOUT);
+	return m.poll.revents == (POLLIN | POLLOUT);
 }
 
 static long call_epoll_ctl(void)
 {
-	m.arg.event = (struct epoll_event) { .events = EPOLLIN };
-	return epoll_ctl(w.epoll, EPOLL_CTL_ADD, w.ch, &m.arg.event);
+	m.event = (struct epoll_event) { .events = EPOLLIN };
+	return epoll_ctl(w.epoll, EPOLL_CTL_ADD, w.ch, &m.event);
 }
 
 static bool epoll_ctl_works(bool sure)
