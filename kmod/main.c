@@ -312,6 +312,12 @@ static long device_ioctl(struct file *file, unsigned int cmd, unsigned long uarg
 		return chanfd_waitgroup_create(cmd, arg);
 	case CHANFD_CMD(CHANFD_IOC_CONTEXT):
 		return chanfd_context_create(cmd, arg);
+	case CHANFD_CMD(CHANFD_IOC_LOCK_NEW):
+		return chanfd_lock_create(cmd, arg);
+	case CHANFD_CMD(CHANFD_IOC_CONDITION):
+		return chanfd_condition_create(cmd, arg);
+	case CHANFD_CMD(CHANFD_IOC_CELL):
+		return chanfd_cell_create(cmd, arg);
 	case CHANFD_CMD(CHANFD_IOC_SELECT):
 		return chanfd_select_ioctl(cmd, arg);
 	}

@@ -133,10 +133,15 @@ extern const struct chanfd_type chanfd_context_type;
 extern const struct file_operations chanfd_channel_fops;
 extern const struct file_operations chanfd_waitgroup_fops;
 extern const struct file_operations chanfd_context_fops;
+extern const struct file_operations chanfd_lock_fops;
+extern const struct file_operations chanfd_cell_fops;
 
 long chanfd_channel_create(unsigned int cmd, void __user *arg);
 long chanfd_waitgroup_create(unsigned int cmd, void __user *arg);
 long chanfd_context_create(unsigned int cmd, void __user *arg);
+long chanfd_lock_create(unsigned int cmd, void __user *arg);
+long chanfd_condition_create(unsigned int cmd, void __user *arg);
+long chanfd_cell_create(unsigned int cmd, void __user *arg);
 int chanfd_context_init(void);
 void chanfd_context_exit(void);
 

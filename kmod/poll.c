@@ -85,16 +85,21 @@ static int poll_attempt(struct chanfd_waiter *w, bool park)
 	return w->poll.error;
 }
 
+static void poll_poked(struct chanfd_waiter *w)
+{
+	chanfd_commit(w);
+}
+
 static const struct chanfd_waiter_ops poll_ops = {
 	.ready = poll_ready,
 	.attempt = poll_attempt,
+	.poked = poll_poked,
 };
 
 void chanfd_poll_case(struct chanfd_waiter *w, __poll_t events)
 {
 	w->ops = &poll_ops;
 	w->poll.events = events | EPOLLERR | EPOLLHUP;
-	w->call->foreign = true;
 	chanfd_consider(w, poll_ready(w));
 }
 

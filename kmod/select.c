@@ -103,6 +103,24 @@ static int set_up(struct chanfd_waiter *w, struct chanfd_call *call,
 		if (set_object(w, c->fd, &chanfd_context_fops, FMODE_READ, &err))
 			chanfd_context_case(w, c->op == CHANFD_CASE_DRAINED);
 		break;
+	case CHANFD_CASE_LOCK:
+		if (c->buf || c->size)
+			break;
+		if (set_object(w, c->fd, &chanfd_lock_fops, FMODE_WRITE, &err))
+			err = chanfd_lock_case(w, false);
+		break;
+	case CHANFD_CASE_READ_LOCK:
+		if (c->buf || c->size)
+			break;
+		if (set_object(w, c->fd, &chanfd_lock_fops, FMODE_READ, &err))
+			err = chanfd_lock_case(w, true);
+		break;
+	case CHANFD_CASE_CHANGED:
+		if (c->size)
+			break;
+		if (set_object(w, c->fd, &chanfd_cell_fops, FMODE_READ, &err))
+			chanfd_change_case(w, c->buf);
+		break;
 	case CHANFD_CASE_POLL:
 		if (c->buf || c->size > U16_MAX)
 			break;

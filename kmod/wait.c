@@ -46,18 +46,21 @@
  * return of the call that it completed. The claimer reads call->task before the
  * release, and RCU keeps the task's memory until it has been woken.
  *
- * CALL_POKED: the callback of a foreign file sets call->poked, then wakes; the
- * sleeper sets its state, then reads call->poked. Both sides have a full barrier
- * in between (in try_to_wake_up() and set_current_state()), so one sees the
- * other. Both change call->poked by xchg(): who takes the poke asks the files
- * after it, and sees what they called about. The callback takes no lock of ours:
- * it may run in interrupt context.
+ * CALL_POKED: where nobody can do a call's case on its behalf (a foreign file is
+ * ready, a lock is free for whoever comes first) the call is poked, and its own
+ * task looks again. Who pokes sets call->poked, then wakes; the sleeper sets its
+ * state, then reads call->poked. Both sides have a full barrier in between (in
+ * try_to_wake_up() and set_current_state()), so one sees the other. Both change
+ * call->poked by xchg(): who takes the poke looks at the cases after it, and sees
+ * what the poke was about. A file's callback takes no lock of ours: it may run in
+ * interrupt context.
  */
 
 #include <linux/list.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/sizes.h>
 
 #include "compat.h"
@@ -234,6 +237,28 @@ void chanfd_wake_claimed(struct list_head *claimed)
 }
 
 /**
+ * chanfd_poke() - have a waiter look whether it can go ahead
+ * @w: on a queue of the object's
+ *
+ * Context: the object's lock held: while @w is on its queue, its call is there.
+ * Return: for chanfd_wake_poked().
+ */
+struct task_struct *chanfd_poke(struct chanfd_waiter *w)
+{
+	xchg(&w->call->poked, true);	/* CALL_POKED */
+	return get_task_struct(w->call->task);
+}
+
+/* Wakes whose call was poked; NULL for nobody. Context: no object's lock held. */
+void chanfd_wake_poked(struct task_struct *task)
+{
+	if (task) {
+		wake_up_process(task);
+		put_task_struct(task);
+	}
+}
+
+/**
  * chanfd_release_all() - let everybody go ahead who is on a list
  * @obj: the object that they wait at; in a state that lets nobody else join
  * @list: of waiters: a queue's, or what was spliced from one
@@ -370,18 +395,26 @@ static bool withdraw(struct chanfd_call *call)
 	return mine;
 }
 
-/* A foreign file has called: which one, and is it true? */
-static void look_at_foreign(struct chanfd_call *call)
+/* Poked: by whom, and is it true? */
+static void look_again(struct chanfd_call *call)
 {
 	struct chanfd_waiter *w;
 
-	call->ready = 0;
-	call->choice = NULL;
-	for (w = call->waiters; w < call->waiters + call->nr; w++)
-		if (!w->obj)
-			chanfd_consider(w, w->ops->ready(w));
-	if (call->choice)
-		chanfd_commit(call->choice);
+	do {
+		call->ready = 0;
+		call->choice = NULL;
+		for (w = call->waiters; w < call->waiters + call->nr; w++)
+			if (w->ops->poked)
+				chanfd_consider(w, w->ops->ready(w));
+		if (call->choice)
+			call->choice->ops->poked(call->choice);
+		/* What looked ready was taken by others: the next may be for us. */
+	} while (call->choice && !READ_ONCE(call->fired));
+}
+
+static bool must_stop(const struct chanfd_call *call)
+{
+	return call->killable ? fatal_signal_pending(current) : signal_pending(current);
 }
 
 /* 3: the first half. */
@@ -391,16 +424,17 @@ static int sleep_until_fired(struct chanfd_call *call)
 	int err = 0;
 
 	for (;;) {
-		set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
+		set_current_state(call->killable ? TASK_KILLABLE :
+				  TASK_INTERRUPTIBLE | TASK_FREEZABLE);
 		if (call_done(call))
 			break;
-		if (call->foreign && READ_ONCE(call->poked)) { /* CALL_POKED */
+		if (READ_ONCE(call->poked)) { /* CALL_POKED */
 			__set_current_state(TASK_RUNNING);
 			xchg(&call->poked, false);
-			look_at_foreign(call);
+			look_again(call);
 			continue;
 		}
-		if (signal_pending(current)) {
+		if (must_stop(call)) {
 			err = -ERESTARTSYS;
 			break;
 		}
@@ -439,6 +473,8 @@ static void leave(struct chanfd_waiter *w)
 	if (w->queue)
 		queue_remove(w);
 	spin_unlock(&w->obj->lock);
+	if (w->ops->left && w != w->call->fired)
+		w->ops->left(w);
 }
 
 /* 3: the second half. */

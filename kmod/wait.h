@@ -45,11 +45,17 @@ struct chanfd_queue {
  *		if @park put the waiter on the object's queue. %-EFAULT asks for
  *		@fault_in and another attempt; only without @park.
  * @fault_in:	make the memory that attempt() stumbled over present
+ * @poked:	the call was poked, and @ready() says yes: if it can be done from where
+ *		the waiter is parked, commit and do it; NULL for what is never poked
+ * @left:	the waiter has left without going ahead, and what was kept for it is for
+ *		others now; no locks are held; may be NULL
  */
 struct chanfd_waiter_ops {
 	bool (*ready)(struct chanfd_waiter *w);
 	int (*attempt)(struct chanfd_waiter *w, bool park);
 	int (*fault_in)(struct chanfd_waiter *w);
+	void (*poked)(struct chanfd_waiter *w);
+	void (*left)(struct chanfd_waiter *w);
 };
 
 /**
@@ -101,6 +107,14 @@ struct chanfd_waiter {
 			bool or_broken;		/* CHANFD_CASE_BROKEN, and not @known */
 			u32 known;
 		} wait;
+		struct {	/* somebody who wants a lock */
+			struct chanfd_holder *holder;
+			bool shared;
+			ktime_t since;		/* when it parked */
+		} lock;
+		struct {	/* somebody at a cell */
+			u64 known;
+		} cell;
 		struct {	/* a foreign file */
 			struct chanfd_poll_entry *entries;
 			__poll_t events;
@@ -116,7 +130,7 @@ struct chanfd_waiter {
  * @context:	a case that ends the call with an error; or NULL
  * @nonblock:	answer %-EAGAIN rather than sleep
  * @ordered:	the first ready case wins, not a random one
- * @foreign:	some case is a foreign file
+ * @killable:	only a fatal signal ends it
  * @bytes:	of the messages that its cases would send
  * @ready:	cases that looked ready
  * @choice:	the one of them to try
@@ -131,7 +145,7 @@ struct chanfd_waiter {
  * @last:	of @waiters
  * @parked:	others may see this call; the caller's own
  * @done:	whoever set @fired has let go of the call (CALL_DONE in wait.c)
- * @poked:	a foreign file may be ready
+ * @poked:	a case that is poked may be ready
  * @task:	who sleeps
  */
 struct chanfd_call {
@@ -140,7 +154,7 @@ struct chanfd_call {
 	struct chanfd_waiter *context;
 	bool nonblock;
 	bool ordered;
-	bool foreign;
+	bool killable;
 	u32 bytes;
 	u32 ready;
 	struct chanfd_waiter *choice;
@@ -169,7 +183,10 @@ void chanfd_claim_end(struct chanfd_waiter *peer, struct chanfd_waiter *w,
 		      struct list_head *claimed);
 void chanfd_claim_abort(struct chanfd_waiter *peer, struct chanfd_waiter *w);
 
+struct task_struct *chanfd_poke(struct chanfd_waiter *w);
+
 /* Afterwards, without it. */
+void chanfd_wake_poked(struct task_struct *task);
 void chanfd_wake_claimed(struct list_head *claimed);
 void chanfd_release_all(struct chanfd_object *obj, struct list_head *list,
 			void (*outcome)(struct chanfd_waiter *w, const void *arg),
@@ -243,6 +260,8 @@ int chanfd_recv_case(struct chanfd_waiter *w, void __user *buf, u32 room);
 int chanfd_recv_finish(struct chanfd_waiter *w);
 void chanfd_wait_case(struct chanfd_waiter *w, bool or_broken, u32 known);
 void chanfd_context_case(struct chanfd_waiter *w, bool drained);
+int chanfd_lock_case(struct chanfd_waiter *w, bool shared);
+void chanfd_change_case(struct chanfd_waiter *w, u64 known);
 void chanfd_poll_case(struct chanfd_waiter *w, __poll_t events);
 void chanfd_poll_leave(struct chanfd_waiter *w);
 
