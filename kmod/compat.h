@@ -9,6 +9,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/hrtimer.h>
+#include <linux/mm_types.h>
 #include <linux/nsproxy.h>
 #include <linux/random.h>
 #include <linux/sched.h>
@@ -35,6 +36,17 @@
 #ifndef ITER_DEST
 #define ITER_DEST	READ
 #define ITER_SOURCE	WRITE
+#endif
+
+/* 6.3 wrapped the flags of mappings. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void chanfd_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
+				       vm_flags_t clear)
+{
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+}
+
+#define vm_flags_mod	chanfd_vm_flags_mod
 #endif
 
 /* 6.13 set timers up in one call. */

@@ -145,6 +145,22 @@ long chanfd_cell_create(unsigned int cmd, void __user *arg);
 int chanfd_context_init(void);
 void chanfd_context_exit(void);
 
+/**
+ * struct chanfd_page - a page of an object's state that users may map
+ * @data:	NULL until it is mapped first; then immutable, its content under the
+ *		object's lock
+ * @payer:	who mapped it first; immutable then
+ */
+struct chanfd_page {
+	void *data;
+	struct chanfd_user *payer;
+};
+
+int chanfd_page_map(struct chanfd_object *obj, struct chanfd_page *page,
+		    struct vm_area_struct *vma,
+		    void (*fill)(struct chanfd_object *obj, void *data));
+void chanfd_page_free(struct chanfd_page *page);
+
 /* limits.c */
 struct chanfd_user *chanfd_user_charge(unsigned int objects, size_t bytes);
 void chanfd_user_uncharge(struct chanfd_user *user, unsigned int objects, size_t bytes);
