@@ -23,7 +23,7 @@ static void task_exit(void *task)
 	pthread_mutex_unlock(&tasks_lock);
 	/* Somebody may be about to wake it. */
 	synchronize_rcu();
-	free(task);
+	put_task_struct(task);
 }
 
 static void __attribute__((constructor)) make_key(void)
@@ -39,6 +39,7 @@ struct task_struct *shim_task_new(void)
 
 	if (!task)
 		host_bug("no memory for a task");
+	refcount_set(&task->usage, 1);
 	task->timer_slack_ns = 50000;
 	task->random = __atomic_add_fetch(&last_seed, 1, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&tasks_lock);
@@ -144,7 +145,8 @@ static bool sleep_until(const struct timespec *until)
 	bool woken = true;
 
 	might_sleep();
-	if (state & TASK_INTERRUPTIBLE && signal_pending(task))
+	if ((state & TASK_INTERRUPTIBLE && signal_pending(task)) ||
+	    (state & TASK_WAKEKILL && fatal_signal_pending(task)))
 		__set_current_state(TASK_RUNNING);
 	WRITE_ONCE(task->sleeps, task->sleeps + 1);
 	smp_store_release(&task->in_schedule, true); /* pairs with host_asleep() */
@@ -222,7 +224,7 @@ void host_signal(struct task_struct *task)
 void host_kill(struct task_struct *task)
 {
 	WRITE_ONCE(task->signal, SIGNAL_KILL);
-	wake_up_state(task, TASK_INTERRUPTIBLE);
+	wake_up_state(task, TASK_INTERRUPTIBLE | TASK_WAKEKILL);
 }
 
 /* Wait queues */

@@ -12,6 +12,8 @@
 #define TASK_INTERRUPTIBLE	1
 #define TASK_UNINTERRUPTIBLE	2
 #define TASK_NORMAL		(TASK_INTERRUPTIBLE | TASK_UNINTERRUPTIBLE)
+#define TASK_WAKEKILL		0x100
+#define TASK_KILLABLE		(TASK_WAKEKILL | TASK_UNINTERRUPTIBLE)
 #define TASK_FREEZABLE		0x2000
 
 enum { SIGNAL_NONE, SIGNAL_SOME, SIGNAL_KILL };
@@ -23,6 +25,7 @@ struct file;
 /**
  * struct task_struct - a thread
  * @node:	in the list of all
+ * @usage:	references to it
  * @state:	TASK_*; a futex
  * @sleeps:	how often it went to sleep
  * @in_schedule: it did, and has not returned
@@ -44,6 +47,7 @@ struct file;
  */
 struct task_struct {
 	struct list_head node;
+	refcount_t usage;
 	unsigned int state;
 	unsigned int sleeps;
 	bool in_schedule;
@@ -73,6 +77,18 @@ static inline struct task_struct *get_current(void)
 }
 
 #define current		get_current()
+
+static inline struct task_struct *get_task_struct(struct task_struct *task)
+{
+	refcount_inc(&task->usage);
+	return task;
+}
+
+static inline void put_task_struct(struct task_struct *task)
+{
+	if (refcount_dec_and_test(&task->usage))
+		free(task);
+}
 
 #define __set_current_state(value)	WRITE_ONCE(current->state, value)
 #define set_current_state(value) do {	\
