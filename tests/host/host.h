@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 
 struct task_struct;
+struct vm_area_struct;
 
 /* Loads the module; unloads it, and aborts if a file is open or memory left. */
 void host_init(void);
@@ -43,6 +44,11 @@ int host_fcntl_setfl(int fd, int flags);
 /* What poll(2) would say at once, and once one of @events (or an error) is there. */
 int host_poll(int fd);
 int host_poll_wait(int fd, int events);
+
+/* mmap(2) of @size bytes with PROT_*, and where they are then. */
+int host_mmap(int fd, size_t size, int prot, struct vm_area_struct **map);
+const void *host_mapped(const struct vm_area_struct *map);
+void host_munmap(struct vm_area_struct *map);
 
 /* Reads /proc/self/fdinfo/@fd, as far as the module writes it. */
 ssize_t host_fdinfo(int fd, char *buf, size_t size);

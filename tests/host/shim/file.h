@@ -75,6 +75,7 @@ struct file_operations {
 	ssize_t (*read_iter)(struct kiocb *iocb, struct iov_iter *to);
 	ssize_t (*write_iter)(struct kiocb *iocb, struct iov_iter *from);
 	__poll_t (*poll)(struct file *file, struct poll_table_struct *pt);
+	int (*mmap)(struct file *file, struct vm_area_struct *vma);
 	void (*show_fdinfo)(struct seq_file *m, struct file *file);
 };
 

@@ -8,8 +8,6 @@
 #include <sanitizer/msan_interface.h>
 #endif
 
-#define PAGE_SIZE	4096
-
 /* Counts a task's own failure down; true when it is time. */
 static bool counted_down(unsigned int *n)
 {
@@ -38,19 +36,31 @@ void host_fail_alloc(unsigned int nth)
 	current->fail_alloc = nth;
 }
 
-void *kmalloc(size_t size, gfp_t flags)
+static void *allocate(size_t size, size_t align, gfp_t flags)
 {
 	void *p = NULL;
 
 	might_sleep();
 	if (size <= KMALLOC_MAX &&
 	    (flags & __GFP_NOFAIL || !counted_down(&current->fail_alloc)))
-		p = flags & __GFP_ZERO ? calloc(1, size) : malloc(size);
+		p = align ? aligned_alloc(align, size) : malloc(size);
+	if (p && flags & __GFP_ZERO)
+		memset(p, 0, size);
 	if (p)
 		atomic_inc(&allocations);
 	else if (flags & __GFP_NOFAIL)
 		host_bug("no memory for what must not fail");
 	return p;
+}
+
+void *kmalloc(size_t size, gfp_t flags)
+{
+	return allocate(size, 0, flags);
+}
+
+unsigned long get_zeroed_page(gfp_t flags)
+{
+	return (unsigned long)allocate(PAGE_SIZE, PAGE_SIZE, flags | __GFP_ZERO);
 }
 
 void kfree(const void *p)

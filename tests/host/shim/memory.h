@@ -31,6 +31,48 @@ static inline void *kcalloc(size_t n, size_t size, gfp_t flags)
 
 #define kvcalloc(n, size, flags)	kcalloc(n, size, flags)
 
+/* Pages, and who maps them */
+
+#define PAGE_SIZE	4096UL
+
+#define VM_WRITE	0x2
+#define VM_EXEC		0x4
+#define VM_MAYWRITE	0x20
+#define VM_MAYEXEC	0x40
+#define VM_DONTEXPAND	0x40000
+#define VM_DONTDUMP	0x4000000
+
+struct page;
+struct file;
+
+/* A mapping: its holder reads the page itself. */
+struct vm_area_struct {
+	unsigned long vm_start;
+	unsigned long vm_end;
+	unsigned long vm_pgoff;
+	unsigned long vm_flags;
+	struct file *vm_file;
+	struct page *page;
+};
+
+unsigned long get_zeroed_page(gfp_t flags);
+
+#define free_page(address)	kfree((void *)(address))
+#define virt_to_page(p)		((struct page *)(p))
+
+static inline void vm_flags_mod(struct vm_area_struct *vma, unsigned long set,
+				unsigned long clear)
+{
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+}
+
+static inline int vm_insert_page(struct vm_area_struct *vma, unsigned long address,
+				 struct page *page)
+{
+	vma->page = page;
+	return 0;
+}
+
 /* Users' memory */
 
 #define u64_to_user_ptr(x)	((void __user *)(uintptr_t)(x))

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The module as its users have it: system calls, and how it comes and goes. */
 
+#include <sys/mman.h>
+
 #include "../host.h"
 #include "kernel.h"
 
@@ -216,6 +218,51 @@ ssize_t host_writev(int fd, const struct iovec *iov, int n)
 {
 	return WITH_FILE(fd, FMODE_WRITE,
 			 run_iter(file, file->f_op->write_iter, ITER_SOURCE, iov, n));
+}
+
+/* Mappings */
+
+/* As mmap(2): the file stays open. One page, whatever was asked for. */
+static long map(struct file *file, size_t size, int prot, struct vm_area_struct **made)
+{
+	struct vm_area_struct vma = {
+		.vm_end = size,
+		.vm_flags = VM_MAYWRITE | VM_MAYEXEC | (prot & PROT_WRITE ? VM_WRITE : 0) |
+			    (prot & PROT_EXEC ? VM_EXEC : 0),
+		.vm_file = file,
+	};
+	int err;
+
+	if (!file->f_op->mmap)
+		return -ENODEV;
+	err = file->f_op->mmap(file, &vma);
+	if (err)
+		return err;
+	if (!vma.page || vma.vm_flags & (VM_MAYWRITE | VM_MAYEXEC))
+		host_bug("a mapping of nothing, or one that may be written to");
+	*made = malloc(sizeof(vma));
+	**made = vma;
+	refcount_inc(&file->f_count);
+	return 0;
+}
+
+int host_mmap(int fd, size_t size, int prot, struct vm_area_struct **made)
+{
+	return WITH_FILE(fd, FMODE_READ, map(file, size, prot, made));
+}
+
+const void *host_mapped(const struct vm_area_struct *vma)
+{
+	return vma->page;
+}
+
+void host_munmap(struct vm_area_struct *vma)
+{
+	struct task_struct *task = syscall_enter();
+
+	fput(vma->vm_file);
+	free(vma);
+	syscall_exit(task, 0);
 }
 
 static long show(struct file *file, char *buf, size_t size)
