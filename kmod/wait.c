@@ -417,6 +417,23 @@ static bool must_stop(const struct chanfd_call *call)
 	return call->killable ? fatal_signal_pending(current) : signal_pending(current);
 }
 
+/*
+ * Instead of 3, of a call that must not sleep. At the instant when the last waiter was
+ * queued a case may have been poked, which is to be looked at; at the instant when no
+ * new poke is found none of them can go ahead.
+ */
+static int look_at_once(struct chanfd_call *call)
+{
+	while (xchg(&call->poked, false)) {
+		look_again(call);
+		if (READ_ONCE(call->fired))
+			return 0;
+		if (must_stop(call))
+			return -ERESTARTSYS;
+	}
+	return -EAGAIN;
+}
+
 /* 3: the first half. */
 static int sleep_until_fired(struct chanfd_call *call)
 {
@@ -498,7 +515,7 @@ static int park_and_sleep(struct chanfd_call *call)
 		first += get_random_u32_below(call->nr);
 	err = park_all(call, first, &visited);
 	if (!err && !READ_ONCE(call->fired))
-		err = call->nonblock ? -EAGAIN : sleep_until_fired(call);
+		err = call->nonblock ? look_at_once(call) : sleep_until_fired(call);
 	if (!err || !withdraw(call)) {
 		err = 0;
 		wait_until_done(call);
