@@ -12,6 +12,7 @@
 #include <linux/mm_types.h>
 #include <linux/nsproxy.h>
 #include <linux/random.h>
+#include <linux/refcount.h>
 #include <linux/sched.h>
 #include <linux/sched/rt.h>
 #include <linux/time_namespace.h>
@@ -47,6 +48,22 @@ static inline void chanfd_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t se
 }
 
 #define vm_flags_mod	chanfd_vm_flags_mod
+#endif
+
+/* 6.15 made the references of a slab's objects that RCU keeps explicit. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 15, 0)
+static inline void refcount_set_release(refcount_t *r, int n)
+{
+	atomic_set_release(&r->refs, n);
+}
+
+static inline bool refcount_inc_not_zero_acquire(refcount_t *r)
+{
+	bool taken = refcount_inc_not_zero(r);
+
+	smp_acquire__after_ctrl_dep();
+	return taken;
+}
 #endif
 
 /* 6.13 set timers up in one call. */

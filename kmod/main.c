@@ -344,15 +344,25 @@ static int __init chanfd_init(void)
 	err = chanfd_context_init();
 	if (err)
 		return err;
+	err = chanfd_cell_init();
+	if (err)
+		goto out_context;
 	err = misc_register(&device);
 	if (err)
-		chanfd_context_exit();
+		goto out_cell;
+	return 0;
+
+out_cell:
+	chanfd_cell_exit();
+out_context:
+	chanfd_context_exit();
 	return err;
 }
 
 static void __exit chanfd_exit(void)
 {
 	misc_deregister(&device);
+	chanfd_cell_exit();
 	chanfd_context_exit();
 }
 

@@ -144,6 +144,8 @@ long chanfd_condition_create(unsigned int cmd, void __user *arg);
 long chanfd_cell_create(unsigned int cmd, void __user *arg);
 int chanfd_context_init(void);
 void chanfd_context_exit(void);
+int chanfd_cell_init(void);
+void chanfd_cell_exit(void);
 
 /**
  * struct chanfd_page - a page of an object's state that users may map

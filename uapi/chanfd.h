@@ -494,7 +494,7 @@ struct chanfd_load {
 
 /**
  * struct chanfd_store - a new value for a cell (CHANFD_IOC_STORE)
- * @flags:	CHANFD_IF_VERSION, CHANFD_SWAP
+ * @flags:	CHANFD_IF_VERSION, CHANFD_SWAP (which loads, too: it needs both rights)
  * @tag:	the caller's own; the cell's first value fixes it (rule V2)
  * @buf:	pointer to the value
  * @old:	with CHANFD_SWAP, pointer to where the old value goes
@@ -505,7 +505,7 @@ struct chanfd_load {
  *		out: of the new value
  *
  * Fails with EMSGSIZE (@size is more than the cell's, or there is no room at @old),
- * EPROTOTYPE (another tag than the cell's), ESTALE (another version), ENOMEM, EDQUOT.
+ * EPROTOTYPE (another tag than the cell's), ESTALE (another version), ENOMEM.
  */
 struct chanfd_store {
 	__u32 flags;

@@ -681,6 +681,197 @@ int chanfd_context_drained(int ctx, const struct chanfd_opt *opt);
 int chanfd_context_bind(int ctx, int fd, short events, int cause);
 
 /*
+ * Cells
+ */
+
+/**
+ * chanfd_cell() - make a cell, Go's atomic.Value, with one handle that may do everything
+ * @size:	bytes of a value at the most, 0 to CHANFD_MAX_CELL
+ * @flags:	CHANFD_INHERIT (the handle is not O_CLOEXEC)
+ * @name:	as in chanfd_channel()
+ *
+ * It holds one value, replaced as a whole, and the version of it: 1 for the first, one
+ * more for each, 0 while there is none. All operations on all cells happen in one order
+ * that everybody sees (rule H12). A cell has no end: the value stays when who stored it
+ * is gone. poll(2) reports POLLIN on a handle that may load while the cell has a newer
+ * version than was loaded by it; what was read from a mapping does not count.
+ *
+ * Return: the handle. EINVAL (@size, unknown flags, or CHANFD_PAIR), the errors of
+ * making.
+ */
+int chanfd_cell(size_t size, unsigned int flags, const char *name);
+
+/**
+ * chanfd_cell_pair() - make a cell with a handle for either side
+ * @fd:		out: fd[0] loads and waits, fd[1] stores
+ * @size:	as in chanfd_cell()
+ * @flags:	likewise, for both handles
+ * @name:	likewise
+ *
+ * Return: 0. Errors as chanfd_cell().
+ */
+int chanfd_cell_pair(int fd[2], size_t size, unsigned int flags, const char *name);
+
+/**
+ * chanfd_load() - Go's Load
+ * @cell:	handle with CHANFD_READ
+ * @buf:	where to; may be NULL if @size is 0
+ * @size:	room there, in bytes; the cell's own size is always enough
+ * @version:	out: of the value; may be NULL
+ *
+ * The value is whole (rule V1), and what @buf holds is the caller's: later stores do not
+ * change it. Never sleeps, and waits for nobody who stores, except that pages at @buf
+ * that are not present are made so.
+ *
+ * Return: bytes of the value. ENODATA (nothing was stored yet), EMSGSIZE (longer than
+ * @size; nothing was written).
+ */
+ssize_t chanfd_load(int cell, void *buf, size_t size, uint64_t *version);
+
+/**
+ * chanfd_store() - Go's Store
+ * @cell:	handle with CHANFD_WRITE
+ * @buf:	the value, copied before anything can be seen of it; may be NULL if
+ *		@size is 0
+ * @size:	its bytes, 0 to the size that the cell was made with
+ * @version:	out: the value's; may be NULL
+ *
+ * Wakes all who wait for a change. Never sleeps.
+ *
+ * Return: 0. EMSGSIZE (@size is more than the cell's), EPROTOTYPE (the values of this
+ * cell have a tag, see chanfd_cell_store()), ENOMEM.
+ */
+int chanfd_store(int cell, const void *buf, size_t size, uint64_t *version);
+
+/**
+ * chanfd_swap() - Go's Swap: store, and load what was there before
+ * @cell:	handle with CHANFD_READ and CHANFD_WRITE
+ * @buf:	as in chanfd_store()
+ * @size:	likewise
+ * @old:	where the old value goes; may be NULL if @old_size is 0
+ * @old_size:	room there, in bytes
+ * @version:	out: of the new value; the old one's is one less; may be NULL
+ *
+ * Return: bytes of the old value; 0 also if there was none (rule V3), @version is 1
+ * then. Errors as chanfd_store(); EMSGSIZE also if the old value is longer than @old_size.
+ * Then, and if @old leads nowhere (EFAULT), nothing was stored.
+ */
+ssize_t chanfd_swap(int cell, const void *buf, size_t size, void *old, size_t old_size,
+		    uint64_t *version);
+
+/**
+ * chanfd_compare_and_store() - Go's CompareAndSwap, by version
+ * @cell:	handle with CHANFD_WRITE
+ * @expected:	version that the cell has to have; 0: no value yet
+ * @buf:	as in chanfd_store()
+ * @size:	likewise
+ * @version:	out: of the new value; may be NULL
+ *
+ * Go compares values. A version is never used again, so that nothing that happened in
+ * between is missed (the ABA problem); who wants to compare bytes loads, compares them,
+ * and gives the version that was loaded:
+ *
+ *	do {
+ *		size = chanfd_load(cell, &value, sizeof(value), &version);
+ *		if (size < 0 || memcmp(&value, &wanted, sizeof(wanted)))
+ *			return -1;
+ *	} while (chanfd_compare_and_store(cell, version, &fresh, sizeof(fresh), NULL) &&
+ *		 errno == ESTALE);
+ *
+ * Return: 0. ESTALE (it has another version), errors as chanfd_store().
+ */
+int chanfd_compare_and_store(int cell, uint64_t expected, const void *buf, size_t size,
+			     uint64_t *version);
+
+/**
+ * chanfd_cell_load() - load with everything there is to tell
+ * @cell:	handle with CHANFD_READ
+ * @l:		buf and size, the rest 0; out: tag, size, version; see
+ *		struct chanfd_load
+ *
+ * Return: 0. Errors as chanfd_load().
+ */
+int chanfd_cell_load(int cell, struct chanfd_load *l);
+
+/**
+ * chanfd_cell_store() - store with any combination of what there is
+ * @cell:	handle with CHANFD_WRITE; with CHANFD_SWAP also CHANFD_READ
+ * @s:		what to store, the rest 0; out: version, and old_size with CHANFD_SWAP;
+ *		see struct chanfd_store
+ *
+ * The first value's tag is the cell's type for good (rule V2): any number, such as a hash
+ * of the name of a C type. All stores need the same one; the other functions use 0.
+ *
+ * Return: 0. EPROTOTYPE (another tag; this is looked at before the version), ESTALE (with
+ * CHANFD_IF_VERSION), EINVAL (unknown flags, or an old without CHANFD_SWAP), errors as
+ * chanfd_store() and chanfd_swap().
+ */
+int chanfd_cell_store(int cell, struct chanfd_store *s);
+
+/**
+ * chanfd_cell_wait() - wait until a cell has another version
+ * @cell:	handle with CHANFD_READ
+ * @known:	version that is known; 0: none
+ * @opt:	how to wait, or NULL
+ * @version:	out: that it has then; may be NULL
+ *
+ * Versions in between may be missed: the latest is what counts. All who wait go on with
+ * each store.
+ *
+ * Return: 0. The errors of waiting.
+ */
+int chanfd_cell_wait(int cell, uint64_t known, const struct chanfd_opt *opt,
+		     uint64_t *version);
+
+/**
+ * chanfd_cell_info() - a cell's state
+ * @cell:	handle with any right
+ * @info:	out; out of date as soon as it is there
+ *
+ * Return: 0.
+ */
+int chanfd_cell_info(int cell, struct chanfd_cell_info *info);
+
+/**
+ * chanfd_cell_map() - map a cell, to read it without system calls
+ * @cell:	handle with CHANFD_READ
+ *
+ * Inherited by fork(2). The mapping can't be made writable, and keeps the cell and this
+ * handle in existence, also when @cell is closed.
+ *
+ * Return: for chanfd_cell_read() and chanfd_cell_unmap(); or NULL. EACCES (no right),
+ * ENODEV (not a handle that can be mapped), EDQUOT (who maps it first pays for a page),
+ * ENOMEM.
+ */
+const struct chanfd_cell_page *chanfd_cell_map(int cell);
+
+/**
+ * chanfd_cell_unmap() - end a mapping
+ * @page:	what chanfd_cell_map() returned
+ */
+void chanfd_cell_unmap(const struct chanfd_cell_page *page);
+
+/**
+ * chanfd_cell_read() - load from a mapped cell, without a system call
+ * @page:	what chanfd_cell_map() returned
+ * @buf:	where to; written to also if the call fails
+ * @size:	room there, in bytes
+ * @version:	out: of the value; may be NULL
+ *
+ * A load like chanfd_load(), and part of the same order of all operations (rule H12). It
+ * looks a few times and does not wait: while the value is just being replaced, or if it
+ * is longer than CHANFD_CELL_INLINE bytes, that function is the way.
+ *
+ * Whether the version is the one known takes less than that:
+ * __atomic_load_n(&page->version, __ATOMIC_ACQUIRE).
+ *
+ * Return: bytes of the value. EAGAIN (use chanfd_load()), ENODATA (nothing was stored
+ * yet), EMSGSIZE (longer than @size).
+ */
+ssize_t chanfd_cell_read(const struct chanfd_cell_page *page, void *buf, size_t size,
+			 uint64_t *version);
+
+/*
  * Select
  */
 
@@ -693,7 +884,8 @@ int chanfd_context_bind(int ctx, int fd, short events, int cause);
  * @size:	CHANFD_RECV: bytes received; CHANFD_WAIT: members broken;
  *		CHANFD_POLL: events that are ready
  * @number:	CHANFD_SEND, CHANFD_RECV: of the message, from 0; CHANFD_WAIT: of
- *		the round, from 1 (0: there was none yet)
+ *		the round, from 1 (0: there was none yet); CHANFD_CHANGED: the cell's
+ *		version
  */
 struct chanfd_outcome {
 	int index;
@@ -976,6 +1168,22 @@ static inline struct chanfd_case chanfd_case_of(int fd, unsigned int op,
 
 /** CHANFD_DRAINED() - case: no context is derived from this one any more */
 #define CHANFD_DRAINED(fd)	chanfd_case_of(fd, CHANFD_CASE_DRAINED, 0, NULL, 0)
+
+static inline struct chanfd_case chanfd_case_changed(int fd, uint64_t known)
+{
+	struct chanfd_case c = chanfd_case_of(fd, CHANFD_CASE_CHANGED, 0, NULL, 0);
+
+	c.buf = known;
+	return c;
+}
+
+/**
+ * CHANFD_CHANGED() - case: a cell has another version than @known, as
+ *	chanfd_cell_wait()
+ *
+ * Out: number (the version).
+ */
+#define CHANFD_CHANGED(fd, known)	chanfd_case_changed(fd, known)
 
 /**
  * CHANFD_POLL() - case: any file is ready, as poll(2) says

@@ -30,7 +30,7 @@
 enum edge {
 	SENT,		/* H1 */
 	RECEIVED,	/* H2, H3 */
-	ENDED,		/* H4, H9, H14 */
+	ENDED,		/* H4, H9, H12, H14 */
 	EDGES
 };
 
@@ -46,6 +46,9 @@ static __u64 objects[OBJECTS][EDGES];
  */
 static __u64 contexts[EDGES];
 
+/* All cells are one: a mapped page does not tell whose it is. */
+static __u64 cells[EDGES];
+
 static __u64 *edges_of(int fd)
 {
 	struct chanfd_info info;
@@ -57,6 +60,8 @@ static __u64 *edges_of(int fd)
 		return NULL;
 	if (info.type == CHANFD_TYPE_CONTEXT)
 		return contexts;
+	if (info.type == CHANFD_TYPE_CELL)
+		return cells;
 	return objects[info.id % OBJECTS];
 }
 
@@ -208,4 +213,9 @@ void chanfd_race_ending(int fd)
 void chanfd_race_context_done(void)
 {
 	acquire(contexts, ENDED);
+}
+
+void chanfd_race_cell_seen(void)
+{
+	acquire(cells, ENDED);
 }

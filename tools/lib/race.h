@@ -25,13 +25,16 @@ int chanfd_race_transfer(int ch, unsigned long request, struct chanfd_transfer *
 int chanfd_race_select(struct chanfd_select *s, const void *caller);
 void chanfd_race_ending(int fd);
 void chanfd_race_context_done(void);
+void chanfd_race_cell_seen(void);
 
 static inline int race_detector(void)
 {
 	return !!__tsan_acquire;
 }
 
-/* A call begins that may bring about what others wait for: a close, done, a cancel. */
+/* A call begins that may bring about what others wait for: a close, done, a cancel, a
+ * store.
+ */
 static inline void race_ending(int fd)
 {
 	if (race_detector())
@@ -43,6 +46,13 @@ static inline void race_context_done(void)
 {
 	if (race_detector())
 		chanfd_race_context_done();
+}
+
+/* What was stored to a cell was found there. */
+static inline void race_cell_seen(void)
+{
+	if (race_detector())
+		chanfd_race_cell_seen();
 }
 
 #endif /* _CHANFD_RACE_H */
