@@ -18,6 +18,7 @@
 
 struct task_struct;
 struct vm_area_struct;
+struct pid;
 
 /* Loads the module; unloads it, and aborts if a file is open or memory left. */
 void host_init(void);
@@ -66,6 +67,16 @@ struct task_struct *host_self(void);
  */
 void host_signal(struct task_struct *task);
 void host_kill(struct task_struct *task);
+
+/*
+ * The process that the calling thread is of: every thread begins as one of its own. It may
+ * join another, or leave its own and go on as a new one; what all threads have left has
+ * ended. Descriptors are everybody's: they stay open.
+ */
+struct pid *host_process(void);
+int host_process_number(const struct pid *process);
+void host_join(struct pid *process);
+void host_leave(void);
 
 /*
  * 0 if @task is awake, or is being woken; else a number that counts its sleeps, and what it

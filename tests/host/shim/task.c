@@ -15,11 +15,87 @@ static pthread_mutex_t tasks_lock = PTHREAD_MUTEX_INITIALIZER;
 static LIST_HEAD(tasks);
 static pthread_key_t at_exit;
 
-static void task_exit(void *task)
+/* Processes: every thread is one of its own, unless it has joined another's */
+
+struct pid *task_tgid(struct task_struct *task)
 {
+	static int last_number = 1000;
+	struct pid *pid = task->process;
+
+	if (pid)
+		return pid;
+	pid = calloc(1, sizeof(*pid));
+	if (!pid)
+		host_bug("no memory for a process");
+	refcount_set(&pid->count, 1);
+	pid->number = __atomic_add_fetch(&last_number, 1, __ATOMIC_RELAXED);
+	atomic_inc(&pid->threads);
+	init_waitqueue_head(&pid->wait_pidfd);
+	task->process = pid;
+	return pid;
+}
+
+void put_pid(struct pid *pid)
+{
+	if (!pid || !refcount_dec_and_test(&pid->count))
+		return;
+	if (!list_empty(&pid->wait_pidfd.head))
+		host_bug("somebody waits for a process that is forgotten");
+	free(pid);
+}
+
+struct pid *host_process(void)
+{
+	return task_tgid(current);
+}
+
+/* Its end is told as in interrupt context: the kernel holds a lock that interrupts take. */
+static void leave_process(struct task_struct *task)
+{
+	struct pid *pid = task->process;
+
+	task->process = NULL;
+	if (!pid)
+		return;
+	if (atomic_dec_and_test(&pid->threads)) {
+		WRITE_ONCE(pid->ended, true);
+		task->in_interrupt = true;
+		__wake_up(&pid->wait_pidfd, TASK_NORMAL, 0, poll_to_key(EPOLLIN | EPOLLRDNORM));
+		task->in_interrupt = false;
+	}
+	put_pid(pid);
+}
+
+void host_join(struct pid *process)
+{
+	struct task_struct *task = current;
+
+	leave_process(task);
+	task->process = get_pid(process);
+	atomic_inc(&process->threads);
+}
+
+void host_leave(void)
+{
+	leave_process(current);
+}
+
+int host_process_number(const struct pid *process)
+{
+	return process->number;
+}
+
+/* Threads */
+
+static void task_exit(void *arg)
+{
+	struct task_struct *task = arg;
+
+	shim_task = task;
+	leave_process(task);
 	shim_task = NULL;
 	pthread_mutex_lock(&tasks_lock);
-	list_del(&((struct task_struct *)task)->node);
+	list_del(&task->node);
 	pthread_mutex_unlock(&tasks_lock);
 	/* Somebody may be about to wake it. */
 	synchronize_rcu();

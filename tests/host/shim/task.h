@@ -21,11 +21,13 @@ enum { SIGNAL_NONE, SIGNAL_SOME, SIGNAL_KILL };
 #define MAX_LOCKS_HELD		8
 
 struct file;
+struct pid;
 
 /**
  * struct task_struct - a thread
  * @node:	in the list of all
  * @usage:	references to it
+ * @process:	that it is a thread of, its own
  * @state:	TASK_*; a futex
  * @sleeps:	how often it went to sleep
  * @in_schedule: it did, and has not returned
@@ -48,6 +50,7 @@ struct file;
 struct task_struct {
 	struct list_head node;
 	refcount_t usage;
+	struct pid *process;
 	unsigned int state;
 	unsigned int sleeps;
 	bool in_schedule;
@@ -193,5 +196,45 @@ static inline bool wq_has_sleeper(wait_queue_head_t *wq)
 	__set_current_state(TASK_RUNNING);					\
 	remove_wait_queue(&(wq), &__wait);					\
 } while (0)
+
+/* Processes, each known by its struct pid */
+
+enum pid_type { PIDTYPE_TGID };
+
+/**
+ * struct pid
+ * @count:	references to it
+ * @number:	of the process, immutable
+ * @threads:	of the process; it ends when there are none
+ * @ended:	there is none any more
+ * @wait_pidfd:	who waits for its end; called as in interrupt context, since the kernel
+ *		holds a lock then that interrupts take
+ */
+struct pid {
+	refcount_t count;
+	int number;
+	atomic_t threads;
+	bool ended;
+	wait_queue_head_t wait_pidfd;
+};
+
+struct pid *task_tgid(struct task_struct *task);
+void put_pid(struct pid *pid);
+
+static inline struct pid *get_pid(struct pid *pid)
+{
+	refcount_inc(&pid->count);
+	return pid;
+}
+
+static inline int pid_vnr(const struct pid *pid)
+{
+	return pid->number;
+}
+
+static inline bool pid_has_task(const struct pid *pid, enum pid_type type)
+{
+	return !READ_ONCE(pid->ended);
+}
 
 #endif /* _SHIM_TASK_H */
