@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "../../uapi/chanfd.h"
@@ -48,6 +49,7 @@ struct worker {
 
 static struct worker workers[WORKERS];
 static struct handles handles[THREADS];
+static struct vm_area_struct *cell_page;
 static struct program *program;	/* that of the history */
 static struct history *history;
 static _Atomic u64 ends_at[OBJECTS];	/* deadlines of contexts */
@@ -250,6 +252,8 @@ static void select_of(struct op *op)
 		}
 		if (c->op == CHANFD_CASE_SEND)
 			fill(b[i].bytes, c->value, c->size);
+		if (c->op == CHANFD_CASE_CHANGED)
+			u->buf = c->known;
 		if (c->op == CHANFD_CASE_WAIT) {
 			u->flags = c->broken ? CHANFD_CASE_BROKEN : 0;
 			u->size = c->broken ? c->known : 0;
@@ -288,6 +292,91 @@ static void select_of(struct op *op)
 		}
 	}
 	if (op->told && s.index >= op->count)
+		op->garbled = true;
+}
+
+/* What was told of a cell, @size bytes in @b, where @room was. */
+static void look_at_value(struct op *op, const struct buffer *b, u32 size, u32 room)
+{
+	op->sizes[0] = size;
+	op->value[0] = b->bytes[0];
+	if (size > room || !is_filled(b->bytes, b->bytes[0], size) ||
+	    !is_untouched(b->bytes + size, LARGE + 1 - size))
+		op->garbled = true;
+}
+
+static void load(struct op *op, int fd)
+{
+	const struct a_case *c = &op->cases[0];
+	struct buffer b;
+	struct chanfd_load l = {
+		.buf = c->bad ? BAD_ADDRESS : (uintptr_t)b.bytes,
+		.size = c->size,
+	};
+
+	memset(b.bytes, UNTOUCHED, sizeof(b.bytes));
+	arm_fault(op);
+	op->ret = host_ioctl(fd, CHANFD_IOC_LOAD, &l);
+	op->told = !op->ret && !host_failed();
+	op->number = l.version;
+	op->has_number = op->told;
+	op->status = l.tag;
+	if (op->told)
+		look_at_value(op, &b, l.size, c->size);
+}
+
+static void store(struct op *op, int fd)
+{
+	const struct a_case *c = &op->cases[0];
+	struct buffer new, old;
+	struct chanfd_store s = {
+		.flags = (op->flags & IF_VERSION ? CHANFD_IF_VERSION : 0) |
+			 (op->flags & SWAP ? CHANFD_SWAP : 0),
+		.tag = op->tag,
+		.buf = c->bad ? BAD_ADDRESS : (uintptr_t)new.bytes,
+		.size = c->size,
+		.old = op->flags & SWAP ? (uintptr_t)old.bytes : 0,
+		.old_size = op->flags & SWAP ? op->room : 0,
+		.version = op->flags & IF_VERSION ? c->known : 0,
+	};
+
+	fill(new.bytes, c->value, c->size);
+	memset(old.bytes, UNTOUCHED, sizeof(old.bytes));
+	arm_fault(op);
+	op->ret = host_ioctl(fd, CHANFD_IOC_STORE, &s);
+	op->told = !op->ret && !host_failed();
+	op->number = s.version;
+	op->has_number = op->told;
+	if (op->told && op->flags & SWAP)
+		look_at_value(op, &old, s.old_size, op->room);
+}
+
+/* As a library would, without a system call; races, and then reads again. */
+static void __attribute__((no_sanitize("thread"))) read_page(struct op *op)
+{
+	const volatile struct chanfd_cell_page *page = host_mapped(cell_page);
+	struct buffer b;
+	u64 before, after;
+	u32 size, i;
+
+	do {
+		before = page->sequence;
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		op->number = page->version;
+		op->status = page->tag;
+		size = page->size;
+		for (i = 0; i < size && i < LARGE; i++)
+			b.bytes[i] = page->data[i];
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		after = page->sequence;
+		if (before != after || before & 1)
+			sched_yield();
+	} while (before != after || before & 1);
+	op->has_number = op->told = true;
+	op->ret = op->number ? 0 : -ENODATA;
+	op->sizes[0] = size;
+	op->value[0] = b.bytes[0];
+	if (size > LARGE || !is_filled(b.bytes, b.bytes[0], size))
 		op->garbled = true;
 }
 
@@ -399,7 +488,16 @@ static void info(struct op *op)
 	int fd = any_handle(op->obj, 0);
 	struct chanfd_waitgroup_info g;
 	struct chanfd_channel_info c;
+	struct chanfd_cell_info cell;
 
+	if (op->obj == CELL) {
+		op->ret = host_ioctl(fd, CHANFD_IOC_CELL_INFO, &cell);
+		op->info[0] = cell.version;
+		op->info[1] = cell.size;
+		op->info[2] = cell.tag;
+		op->info[3] = cell.max;
+		return;
+	}
 	if (op->obj == GROUP) {
 		op->ret = host_ioctl(fd, CHANFD_IOC_WAITGROUP_INFO, &g);
 		op->info[0] = g.round;
@@ -475,6 +573,15 @@ static void run(struct op *op, int n)
 		break;
 	case OP_POLL:
 		do_poll(op, h->of[op->obj]);
+		break;
+	case OP_LOAD:
+		load(op, h->of[CELL]);
+		break;
+	case OP_STORE:
+		store(op, h->of[CELL]);
+		break;
+	case OP_READ:
+		read_page(op);
 		break;
 	case OP_SIGNAL:
 		send_signal(op);
@@ -559,6 +666,7 @@ static int make_object(int obj)
 {
 	struct chanfd_channel c = {};
 	struct chanfd_waitgroup g = {};
+	struct chanfd_cell cell = { .size = program->cell.size };
 
 	if (obj < CHANNELS) {
 		c.flags = program->channel[obj].variable ? CHANFD_VARIABLE : 0;
@@ -566,6 +674,10 @@ static int make_object(int obj)
 		c.capacity = program->channel[obj].capacity;
 		must(host_ioctl(device, CHANFD_IOC_CHANNEL, &c));
 		return c.fd[0];
+	}
+	if (obj == CELL) {
+		must(host_ioctl(device, CHANFD_IOC_CELL, &cell));
+		return cell.fd[0];
 	}
 	must(host_ioctl(device, CHANFD_IOC_WAITGROUP, &g));
 	return g.fd[0];
@@ -605,6 +717,12 @@ static void make_objects(void)
 	if (program->group) {
 		full[n++] = make_object(GROUP);
 		share(full[n - 1], GROUP);
+	}
+	if (program->has_cell) {
+		full[n++] = make_object(CELL);
+		share(full[n - 1], CELL);
+		must(host_mmap(full[n - 1], sizeof(struct chanfd_cell_page), PROT_READ,
+			       &cell_page));
 	}
 	for (i = 0; i < program->contexts; i++) {
 		int parent = program->context[i].parent;
@@ -694,7 +812,7 @@ static void look_around(void)
 	for (i = 0; i < OBJECTS; i++) {
 		if (handles[CONDUCTOR].of[i] >= 0)
 			conduct(OP_POLL, i, 0);
-		if (i <= GROUP && any_handle(i, 0) >= 0)
+		if (i < CONTEXT && any_handle(i, 0) >= 0)
 			conduct(OP_INFO, i, 0);
 	}
 }
@@ -711,6 +829,8 @@ static void let_somebody_go(struct choices *c, u8 asleep)
 			conduct(OP_CLOSE, obj, 0);
 		else if (obj == GROUP)
 			conduct(OP_ADD, obj, -1);
+		else if (obj == CELL)
+			conduct(OP_STORE, obj, 0);
 		else
 			conduct(OP_CANCEL, obj, 0);
 		return;
@@ -771,6 +891,8 @@ void execute(const struct program *p, struct history *h, struct choices *c)
 		sem_post(&workers[t].go);
 	conduct_all(c);
 	h->events = events;
+	if (p->has_cell)
+		host_munmap(cell_page);
 	host_close_all();
 	host_settle();
 	h->left = host_allocations() - before;

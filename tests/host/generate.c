@@ -38,10 +38,10 @@ static bool one_in(struct choices *c, u32 n)
 	__of[choose(c, ARRAY_SIZE(__of))];					\
 })
 
-/* What there is much of in a program: nothing, rounds of a waitgroup, contexts, or selects
- * that fill or empty the one place of a channel.
+/* What there is much of in a program: nothing, rounds of a waitgroup, contexts, selects
+ * that fill or empty the one place of a channel, or versions of a cell.
  */
-enum theme { ANY, ROUNDS, TREES, PLACE };
+enum theme { ANY, ROUNDS, TREES, PLACE, VERSIONS };
 
 /* What is known while a program is made. */
 struct maker {
@@ -60,9 +60,11 @@ static void choose_objects(struct maker *m)
 	struct choices *c = m->c;
 	int i, t;
 
-	m->theme = ONE_OF(c, ANY, ANY, ANY, ROUNDS, TREES, PLACE);
+	m->theme = ONE_OF(c, ANY, ANY, ANY, ROUNDS, TREES, PLACE, VERSIONS);
 	p->channels = m->theme == PLACE ? 1 : ONE_OF(c, 1, 1, 2, 2, 3);
 	p->group = m->theme == ROUNDS || one_in(c, 3);
+	p->has_cell = m->theme == VERSIONS || one_in(c, 5);
+	p->cell.size = ONE_OF(c, 1, 8, LARGE, LARGE);
 	p->contexts = m->theme == TREES ? 1 + (int)choose(c, ROOTS) : ONE_OF(c, 0, 0, 1, 2, 3);
 	for (i = 0; i < p->channels; i++) {
 		p->channel[i].capacity = m->theme == PLACE ? 1 : ONE_OF(c, 0, 0, 1, 1, 2, 3);
@@ -86,6 +88,8 @@ static void choose_objects(struct maker *m)
 							   ONE_OF(c, RW, RW, RW, R, W);
 		if (p->group)
 			p->rights[t][GROUP] = ONE_OF(c, RW, RW, RW, R, W);
+		if (p->has_cell)
+			p->rights[t][CELL] = ONE_OF(c, RW, RW, RW, R, W);
 		for (i = 0; i < p->contexts; i++)
 			p->rights[t][CONTEXT + i] = t == CONDUCTOR ? ONE_OF(c, RW, R) :
 						    ONE_OF(c, RW, RW, R, W);
@@ -205,19 +209,28 @@ static void make_case(struct maker *m, struct a_case *k)
 
 	if (m->theme == ROUNDS && one_in(c, 2))
 		k->op = CHANFD_CASE_WAIT;
+	else if (m->theme == VERSIONS && one_in(c, 2))
+		k->op = CHANFD_CASE_CHANGED;
 	else if (m->theme == TREES && one_in(c, 3))
 		k->op = ONE_OF(c, CHANFD_CASE_DONE, CHANFD_CASE_DRAINED);
 	else
 		k->op = ONE_OF(c, CHANFD_CASE_SEND, CHANFD_CASE_SEND, CHANFD_CASE_SEND,
 			       CHANFD_CASE_RECV, CHANFD_CASE_RECV, CHANFD_CASE_RECV,
 			       CHANFD_CASE_WAIT, CHANFD_CASE_DONE, CHANFD_CASE_DRAINED,
-			       CHANFD_CASE_POLL);
+			       CHANFD_CASE_CHANGED, CHANFD_CASE_POLL);
 	switch (k->op) {
 	case CHANFD_CASE_WAIT:
 		if (p->group) {
 			k->obj = GROUP;
 			k->broken = one_in(c, 3);
 			k->known = choose(c, 3);
+			return;
+		}
+		break;
+	case CHANFD_CASE_CHANGED:
+		if (p->has_cell) {
+			k->obj = CELL;
+			k->known = choose(c, 4);
 			return;
 		}
 		break;
@@ -304,6 +317,36 @@ static void make_group_op(struct maker *m, struct op *op)
 	}
 }
 
+static void make_cell_op(struct maker *m, struct op *op)
+{
+	struct choices *c = m->c;
+	struct a_case *k = &op->cases[0];
+	u16 most = m->p->cell.size;
+
+	op->obj = CELL;
+	op->kind = ONE_OF(c, OP_LOAD, OP_LOAD, OP_LOAD, OP_STORE, OP_STORE, OP_STORE, OP_STORE,
+			  OP_READ, OP_READ, OP_POLL, OP_KEEP);
+	switch (op->kind) {
+	case OP_LOAD:
+		k->size = one_in(c, 8) ? choose(c, most + 1) : most;
+		faults(m, op);
+		break;
+	case OP_STORE:
+		k->size = ONE_OF(c, 0, 0, 1, 1, 1, 1) ? most - choose(c, 2) : choose(c, most + 2);
+		k->value = new_values(m, 1);
+		k->known = choose(c, 4);
+		op->tag = one_in(c, 20);
+		op->flags |= one_in(c, 3) ? IF_VERSION : 0;
+		op->flags |= one_in(c, 3) ? SWAP : 0;
+		op->room = one_in(c, 8) ? choose(c, most + 1) : most;
+		faults(m, op);
+		break;
+	case OP_KEEP:
+		make_keep(m, op);
+		break;
+	}
+}
+
 static void make_context_op(struct maker *m, struct op *op)
 {
 	struct choices *c = m->c;
@@ -337,7 +380,10 @@ static void make_op(struct maker *m, struct op *op)
 
 	op->thread = m->thread;
 	op->obj = choose(c, m->p->channels);
-	if (m->p->group && (n >= 26 || (m->theme == ROUNDS && n >= 12)) && n < 29) {
+	if (m->p->has_cell && (n >= 26 || (m->theme == VERSIONS && n >= 8)) && n < 29 &&
+	    !one_in(c, 3)) {
+		make_cell_op(m, op);
+	} else if (m->p->group && (n >= 26 || (m->theme == ROUNDS && n >= 12)) && n < 29) {
 		make_group_op(m, op);
 	} else if (m->p->contexts && (n >= 23 || (m->theme == TREES && n >= 14)) && n < 29) {
 		make_context_op(m, op);

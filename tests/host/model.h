@@ -48,6 +48,13 @@ struct group {
 	bool auto_done[TOKENS];
 };
 
+struct cell {
+	u8 version;
+	u8 value;
+	u8 tag;
+	u16 size;
+};
+
 struct context {
 	bool made;
 	bool keep;
@@ -76,6 +83,7 @@ struct thread {
 	u8 age;		/* of the signal: operations that have begun since */
 	struct message handed;
 	u8 from;	/* that channel */
+	u8 has_read;	/* this version of the cell, by its handle */
 	u8 rights[OBJECTS];
 };
 
@@ -83,6 +91,7 @@ struct thread {
 struct state {
 	struct channel channel[CHANNELS];
 	struct group group;
+	struct cell cell;
 	struct context context[CONTEXTS];
 	bool event;
 	struct thread thread[THREADS];

@@ -20,6 +20,8 @@ static const char *object(u8 obj, char *buf)
 		sprintf(buf, "channel%d", obj);
 	else if (obj == GROUP)
 		sprintf(buf, "group");
+	else if (obj == CELL)
+		sprintf(buf, "cell");
 	else
 		sprintf(buf, "context%d", obj - CONTEXT);
 	return buf;
@@ -52,6 +54,9 @@ static void print_case(const struct a_case *c)
 	case CHANFD_CASE_DRAINED:
 		printf("drained(%s", object(c->obj, buf));
 		break;
+	case CHANFD_CASE_CHANGED:
+		printf("changed(version!=%d", c->known);
+		break;
 	case CHANFD_CASE_POLL:
 		printf("poll(eventfd");
 		break;
@@ -66,7 +71,8 @@ static void print_op(const struct op *op)
 		[OP_CLOSE] = "CLOSE", [OP_KEEP] = "keep", [OP_ADD] = "ADD", [OP_TOKEN] = "TOKEN",
 		[OP_DONE] = "DONE", [OP_DROP_TOKEN] = "close token", [OP_CANCEL] = "CANCEL",
 		[OP_DERIVE] = "CONTEXT", [OP_POLL] = "poll", [OP_SIGNAL] = "signal",
-		[OP_EVENT] = "eventfd", [OP_INFO] = "INFO",
+		[OP_EVENT] = "eventfd", [OP_LOAD] = "LOAD", [OP_STORE] = "STORE",
+		[OP_READ] = "read page", [OP_INFO] = "INFO",
 	};
 	static const char *const faults[] = {
 		[BAD_POINTER] = "bad pointer", [FAIL_COPY] = "one copy fails",
@@ -112,6 +118,18 @@ static void print_op(const struct op *op)
 		printf(" %s%s cause=%d%s", object(op->arg, buf), when(op->deadline), op->error,
 		       op->flags & KEEP_ALIVE ? " keep" : "");
 		break;
+	case OP_LOAD:
+	case OP_STORE:
+		if (op->kind == OP_STORE)
+			printf(" value=%d tag=%d", op->cases[0].value, op->tag);
+		printf(" size=%d", op->cases[0].size);
+		if (op->flags & IF_VERSION)
+			printf(" version=%d", op->cases[0].known);
+		if (op->flags & SWAP)
+			printf(" old room=%d", op->room);
+		if (op->fault)
+			printf(" (%s, %d)", faults[op->fault], op->nth);
+		break;
 	case OP_CLOSE:
 	case OP_CANCEL:
 		printf(" %s cause=%d", object(op->obj, buf), op->arg);
@@ -147,6 +165,8 @@ static void print_outcome(const struct op *op)
 	}
 	for (i = 0; op->kind == OP_RECV && op->told && i < op->ret; i++)
 		printf(" value=%d/%d", op->value[i], op->sizes[i]);
+	if ((op->kind == OP_LOAD || op->kind == OP_READ || op->flags & SWAP) && !op->ret)
+		printf(" value=%d/%d", op->value[0], op->sizes[0]);
 	if (op->kind == OP_ADD && !op->ret)
 		printf(" count=%u", op->size);
 	if (op->kind == OP_POLL)

@@ -31,9 +31,10 @@ enum {
 	ROOTS		= 3,		/* contexts that are there at the start */
 	CONTEXTS	= ROOTS + WORKERS, /* and one that each worker may derive */
 	TOKENS		= 2 * WORKERS,	/* two for each worker */
-	/* Objects are numbered: channels, the waitgroup, contexts. */
+	/* Objects are numbered: channels, one each of others, contexts. */
 	GROUP		= CHANNELS,
-	CONTEXT		= GROUP + 1,
+	CELL,
+	CONTEXT,
 	DERIVED		= CONTEXT + ROOTS,
 	OBJECTS		= CONTEXT + CONTEXTS,
 	ALL_OPS		= WORKERS * OPS + EXTRA,
@@ -60,6 +61,9 @@ enum kind {
 	OP_CANCEL,	/* with cause arg */
 	OP_DERIVE,	/* context obj, the thread's own, from context arg */
 	OP_POLL,
+	OP_LOAD,
+	OP_STORE,
+	OP_READ,	/* a cell, by its mapping */
 	OP_SIGNAL,	/* to thread obj; arg: it kills */
 	OP_EVENT,	/* the eventfd becomes ready */
 	OP_INFO,	/* while all others sleep or are gone */
@@ -72,6 +76,8 @@ enum {
 	AUTO_DONE	= 8,
 	KEEP_ALIVE	= 16,	/* CHANFD_KEEP */
 	NOWHERE		= 32,	/* a receive that throws the message away */
+	IF_VERSION	= 64,	/* a store, if it is cases[0].known */
+	SWAP		= 128,	/* a store that tells the old value */
 };
 
 enum deadline { NEVER, PAST, SOON };
@@ -90,7 +96,7 @@ struct a_case {
 	u8 obj;
 	u8 value;	/* of the first message to send, the others count up */
 	bool broken;	/* CHANFD_CASE_BROKEN, */
-	u8 known;	/* and the number that is known */
+	u8 known;	/* and the number, or a cell's version, that is known */
 	bool bad;	/* a bad pointer */
 	u16 size;	/* of each message to send; room to receive */
 };
@@ -100,12 +106,14 @@ struct op {
 	u8 kind;	/* enum kind */
 	u8 thread;
 	u8 obj;
-	u8 flags;
+	u16 flags;
 	u8 count;	/* messages, or cases */
 	u8 deadline;
 	u8 fault;
 	u8 nth;		/* which copy or allocation fails */
 	u8 limit;	/* context that limits it, or 0 */
+	u8 tag;		/* of a value to store */
+	u16 room;	/* for the old value */
 	s32 arg;
 	s32 error;
 	struct a_case cases[CASES];
@@ -135,6 +143,10 @@ struct a_channel {
 	u16 elem_size;
 };
 
+struct a_cell {
+	u16 size;	/* at the most */
+};
+
 struct a_context {
 	u8 parent;	/* or 0 */
 	u8 deadline;
@@ -148,7 +160,9 @@ struct program {
 	u8 channels;
 	u8 contexts;	/* at the start */
 	bool group;
+	bool has_cell;
 	struct a_channel channel[CHANNELS];
+	struct a_cell cell;
 	struct a_context context[ROOTS];
 	u8 rights[THREADS][OBJECTS];
 	u8 perturb;	/* one in so many steps gives up the CPU */

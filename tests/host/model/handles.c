@@ -35,7 +35,8 @@ static bool lost(const struct model *m, struct state *s, int obj, u8 right)
 		return true;
 	if (obj == GROUP)
 		return group_lost(m, s);
-	context_lost(s, obj);
+	if (obj >= CONTEXT)
+		context_lost(s, obj);
 	return true;
 }
 
@@ -51,6 +52,8 @@ bool keep(const struct model *m, struct state *s, int t)
 	if (error)
 		return true;
 	*rights = op->arg;
+	if (op->obj == CELL)
+		s->thread[t].has_read = 0;	/* by the new one */
 	for (right = R; right <= W; right++)
 		if (had & ~op->arg & right && !holders(s, op->obj, right) &&
 		    !lost(m, s, op->obj, right))

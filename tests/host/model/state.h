@@ -97,6 +97,15 @@ bool group_lost(const struct model *m, struct state *s);
 bool group_poll(const struct state *s, const struct op *op);
 bool group_info(const struct state *s, const struct op *op);
 
+/* cell.c */
+bool cell_load(const struct model *m, struct state *s, int t);
+bool cell_read(const struct model *m, struct state *s, int t);
+bool cell_store(const struct model *m, struct state *s, int t);
+bool cell_ready(const struct state *s, const struct a_case *c);
+bool cell_wait(const struct model *m, struct state *s, int t, int k);
+bool cell_poll(const struct state *s, const struct op *op);
+bool cell_info(const struct model *m, const struct state *s, const struct op *op);
+
 /* context.c */
 void context_start(const struct program *p, struct state *s);
 bool context_ready(const struct state *s, const struct a_case *c);

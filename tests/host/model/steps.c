@@ -18,7 +18,8 @@ static bool poll_object(const struct model *m, struct state *s, int t)
 	else if (!(right & R))
 		same = !op->size;
 	else
-		same = op->obj == GROUP ? group_poll(s, op) : context_poll(s, op);
+		same = op->obj == GROUP ? group_poll(s, op) :
+		       op->obj == CELL ? cell_poll(s, op) : context_poll(s, op);
 	return same && finish(s, t);
 }
 
@@ -37,6 +38,8 @@ static bool case_ready(const struct model *m, const struct state *s, int t, int 
 	case CHANFD_CASE_DONE:
 	case CHANFD_CASE_DRAINED:
 		return context_ready(s, c);
+	case CHANFD_CASE_CHANGED:
+		return cell_ready(s, c);
 	}
 	return s->event;
 }
@@ -162,10 +165,19 @@ static bool visit(const struct model *m, struct state *s, struct step step)
 	case CHANFD_CASE_DONE:
 	case CHANFD_CASE_DRAINED:
 		return context_visit(m, s, t, k);
+	case CHANFD_CASE_CHANGED:
+		return cell_wait(m, s, t, k);
 	}
 	if (!s->event || !did_case(op, k) || op->failed || op->size != POLLIN)
 		return false;
 	return finish(s, t);
+}
+
+static bool is_info(const struct model *m, const struct state *s, const struct op *op)
+{
+	if (op->obj < CHANNELS)
+		return channel_info(s, op);
+	return op->obj == GROUP ? group_info(s, op) : cell_info(m, s, op);
 }
 
 static bool whole(const struct model *m, struct state *s, int t)
@@ -191,8 +203,14 @@ static bool whole(const struct model *m, struct state *s, int t)
 		return context_derive(m, s, t);
 	case OP_POLL:
 		return poll_object(m, s, t);
+	case OP_LOAD:
+		return cell_load(m, s, t);
+	case OP_STORE:
+		return cell_store(m, s, t);
+	case OP_READ:
+		return cell_read(m, s, t);
 	case OP_INFO:
-		if (op->ret || !(op->obj == GROUP ? group_info(s, op) : channel_info(s, op)))
+		if (op->ret || !is_info(m, s, op))
 			return false;
 		break;
 	case OP_SIGNAL:
@@ -353,9 +371,10 @@ bool model_begin(const struct model *m, struct state *s, int t)
 	th->visited = 0;
 	th->released = false;
 	/* It is pending until the end of a call: this one, if it came after the last. To send
-	 * one is no call, nor may it be to derive a context.
+	 * one is no call, nor to read a page, and to derive a context may be none.
 	 */
-	if (th->signal && op->kind != OP_SIGNAL && op->kind != OP_DERIVE && th->age++ > 1) {
+	if (th->signal && op->kind != OP_SIGNAL && op->kind != OP_READ &&
+	    op->kind != OP_DERIVE && th->age++ > 1) {
 		th->signal = 0;
 		th->age = 0;
 	}
@@ -392,7 +411,8 @@ bool model_quiet(const struct model *m, const struct state *s, u8 asleep)
 			if (case_rights(s, t, &op->cases[k]) && !(th->visited & 1 << k) &&
 			    (op->cases[k].op == CHANFD_CASE_SEND ||
 			     op->cases[k].op == CHANFD_CASE_RECV ||
-			     op->cases[k].op == CHANFD_CASE_WAIT))
+			     op->cases[k].op == CHANFD_CASE_WAIT ||
+			     op->cases[k].op == CHANFD_CASE_CHANGED))
 				return false;
 	}
 	return contexts_rest(s);

@@ -18,7 +18,12 @@
 	perturb();					\
 } while (0)
 #define smp_mb()			__atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define smp_wmb()			smp_mb()
 #define xchg(p, value) ({ __atomic_exchange_n(p, value, __ATOMIC_SEQ_CST); })
+
+#define try_cmpxchg64(p, old, value)					\
+	__atomic_compare_exchange_n(p, old, value, false,		\
+				    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
 
 /* Lets other threads run, now and then, when they can see something new. */
 void perturb(void);
@@ -60,6 +65,7 @@ typedef struct {
 #define ATOMIC_INIT(n)		{ n }
 #define atomic_read(v)		READ_ONCE((v)->counter)
 #define atomic_inc(v)		((void)__atomic_fetch_add(&(v)->counter, 1, __ATOMIC_RELAXED))
+#define atomic_dec(v)		((void)__atomic_fetch_sub(&(v)->counter, 1, __ATOMIC_RELAXED))
 #define atomic_dec_and_test(v)	(!__atomic_sub_fetch(&(v)->counter, 1, __ATOMIC_SEQ_CST))
 #define atomic64_inc_return(v)	__atomic_add_fetch(&(v)->counter, 1, __ATOMIC_SEQ_CST)
 
@@ -78,15 +84,24 @@ static inline void refcount_inc(refcount_t *r)
 		host_bug("a reference to what is gone");
 }
 
-static inline bool refcount_inc_not_zero(refcount_t *r)
+static inline void refcount_set_release(refcount_t *r, int n)
+{
+	smp_store_release(&r->refs, n);
+}
+
+/* Takes a reference unless there is none; orders as @order says. */
+static inline bool __refcount_inc_not_zero(refcount_t *r, int order)
 {
 	int refs = READ_ONCE(r->refs);
 
 	while (refs && !__atomic_compare_exchange_n(&r->refs, &refs, refs + 1, true,
-						    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+						    order, __ATOMIC_RELAXED))
 		;
 	return refs;
 }
+
+#define refcount_inc_not_zero(r)		__refcount_inc_not_zero(r, __ATOMIC_RELAXED)
+#define refcount_inc_not_zero_acquire(r)	__refcount_inc_not_zero(r, __ATOMIC_ACQUIRE)
 
 static inline bool refcount_dec_and_test(refcount_t *r)
 {

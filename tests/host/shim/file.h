@@ -50,6 +50,7 @@ struct file {
 	refcount_t f_count;
 	struct inode *f_inode;
 	struct path f_path;
+	loff_t f_pos;
 	void *private_data;
 	struct dentry dentry;
 	struct file *next_released;

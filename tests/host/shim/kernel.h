@@ -26,6 +26,8 @@ typedef __s32 s32;
 typedef __s64 s64;
 
 #define U16_MAX		UINT16_MAX
+#define U32_MAX		UINT32_MAX
+#define U64_MAX		UINT64_MAX
 
 #define SZ_4K		0x1000
 
@@ -40,6 +42,7 @@ typedef __s64 s64;
 #define __init
 #define __exit
 #define __uninitialized
+#define __rcu
 #define __acquire(x)	((void)0)
 #define __release(x)	((void)0)
 #define __releases(x)
@@ -47,6 +50,10 @@ typedef __s64 s64;
 #define noinline	__attribute__((noinline))
 #undef __always_inline
 #define __always_inline	inline __attribute__((always_inline))
+
+#define likely(x)		(x)
+#define unlikely(x)		(x)
+#define BUILD_BUG_ON(x)		_Static_assert(!(x), #x)
 
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define offsetofend(type, m)	(offsetof(type, m) + sizeof(((type *)0)->m))
@@ -139,6 +146,7 @@ void host_abort(void) __attribute__((noreturn));
 
 #include "atomic.h"
 #include "list.h"
+#include "tree.h"
 #include "lock.h"
 #include "task.h"
 #include "timer.h"

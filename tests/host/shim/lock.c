@@ -86,6 +86,17 @@ void spin_unlock(spinlock_t *lock)
 	smp_store_release(&lock->locked, 0); /* pairs with spin_lock_nested() */
 }
 
+bool lockdep_is_held(const spinlock_t *lock)
+{
+	const struct task_struct *task = current;
+	int i;
+
+	for (i = 0; i < task->nr_held; i++)
+		if (task->held[i] == lock)
+			return true;
+	return false;
+}
+
 /* Rules */
 
 void might_sleep(void)

@@ -32,6 +32,8 @@ typedef struct {
 
 #define SINGLE_DEPTH_NESTING	1
 
+bool lockdep_is_held(const spinlock_t *lock);
+
 void spin_lock_nested(spinlock_t *lock, int subclass);
 void spin_unlock(spinlock_t *lock);
 

@@ -71,6 +71,66 @@ void kfree(const void *p)
 	free((void *)p);
 }
 
+struct kmem_cache {
+	pthread_mutex_t lock;
+	size_t size;
+	struct free_object {
+		struct free_object *next;
+		char object[];
+	} *free;	/* the last one first, that it may be seen by who was at it before */
+};
+
+struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align,
+				     unsigned int flags, void (*ctor)(void *p))
+{
+	struct kmem_cache *cache = calloc(1, sizeof(*cache));
+
+	cache->size = size;
+	pthread_mutex_init(&cache->lock, NULL);
+	return cache;
+}
+
+void kmem_cache_destroy(struct kmem_cache *cache)
+{
+	struct free_object *o;
+
+	while ((o = cache->free)) {
+		cache->free = o->next;
+		free(o);
+	}
+	free(cache);
+}
+
+void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags)
+{
+	struct free_object *o;
+
+	might_sleep();
+	if (counted_down(&current->fail_alloc))
+		return NULL;
+	pthread_mutex_lock(&cache->lock);
+	o = cache->free;
+	if (o)
+		cache->free = o->next;
+	pthread_mutex_unlock(&cache->lock);
+	if (!o)
+		o = malloc(sizeof(*o) + cache->size);
+	atomic_inc(&allocations);
+	return o->object;
+}
+
+void kmem_cache_free(struct kmem_cache *cache, void *p)
+{
+	struct free_object *o = container_of(p, struct free_object, object);
+
+	not_under_object_lock("memory is freed");
+	atomic_dec(&allocations);
+	pthread_mutex_lock(&cache->lock);
+	o->next = cache->free;
+	cache->free = o;
+	pthread_mutex_unlock(&cache->lock);
+}
+
 /* Users' */
 
 void host_fault(unsigned int nth, bool lasting)

@@ -21,6 +21,19 @@ void kfree(const void *p);
 #define kvmalloc(size, flags)	kmalloc(size, flags)
 #define kvfree(p)		kfree(p)
 
+/* A cache whose objects stay of their type for as long as RCU readers may look at them:
+ * here, for as long as there is the cache.
+ */
+struct kmem_cache;
+
+enum { SLAB_TYPESAFE_BY_RCU = 1, SLAB_HWCACHE_ALIGN };
+
+struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align,
+				     unsigned int flags, void (*ctor)(void *p));
+void kmem_cache_destroy(struct kmem_cache *cache);
+void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t flags);
+void kmem_cache_free(struct kmem_cache *cache, void *p);
+
 /* What the kernel gives to nobody. */
 #define KMALLOC_MAX		((size_t)INT_MAX)
 

@@ -57,12 +57,12 @@ static void leave_process(struct task_struct *task)
 	task->process = NULL;
 	if (!pid)
 		return;
-	if (atomic_dec_and_test(&pid->threads)) {
-		WRITE_ONCE(pid->ended, true);
-		task->in_interrupt = true;
-		__wake_up(&pid->wait_pidfd, TASK_NORMAL, 0, poll_to_key(EPOLLIN | EPOLLRDNORM));
-		task->in_interrupt = false;
-	}
+	/* The leader may end before others. */
+	WRITE_ONCE(pid->leader.exit_state, 1);
+	atomic_dec(&pid->threads);
+	task->in_interrupt = true;
+	__wake_up(&pid->wait_pidfd, TASK_NORMAL, 0, poll_to_key(EPOLLIN | EPOLLRDNORM));
+	task->in_interrupt = false;
 	put_pid(pid);
 }
 

@@ -28,6 +28,7 @@ struct pid;
  * @node:	in the list of all
  * @usage:	references to it
  * @process:	that it is a thread of, its own
+ * @exit_state:	not 0 once it has ended
  * @state:	TASK_*; a futex
  * @sleeps:	how often it went to sleep
  * @in_schedule: it did, and has not returned
@@ -51,6 +52,7 @@ struct task_struct {
 	struct list_head node;
 	refcount_t usage;
 	struct pid *process;
+	int exit_state;
 	unsigned int state;
 	unsigned int sleeps;
 	bool in_schedule;
@@ -99,6 +101,15 @@ static inline void put_task_struct(struct task_struct *task)
 	smp_mb(); /* pairs with wake_up_state() */	\
 	perturb();			\
 } while (0)
+
+#define rcu_dereference(p)		__atomic_load_n(&(p), __ATOMIC_CONSUME)
+#define rcu_access_pointer(p)		READ_ONCE(p)
+#define rcu_assign_pointer(p, v)	smp_store_release(&(p), v)
+#define rcu_dereference_protected(p, condition) ({		\
+	if (!(condition))					\
+		host_bug("%s is read without its lock", #p);	\
+	READ_ONCE(p);						\
+})
 
 void rcu_read_lock(void);
 void rcu_read_unlock(void);
@@ -199,22 +210,22 @@ static inline bool wq_has_sleeper(wait_queue_head_t *wq)
 
 /* Processes, each known by its struct pid */
 
-enum pid_type { PIDTYPE_TGID };
+enum pid_type { PIDTYPE_PID, PIDTYPE_TGID };
 
 /**
  * struct pid
  * @count:	references to it
  * @number:	of the process, immutable
  * @threads:	of the process; it ends when there are none
- * @ended:	there is none any more
- * @wait_pidfd:	who waits for its end; called as in interrupt context, since the kernel
- *		holds a lock then that interrupts take
+ * @leader:	stands for the thread that was the first; ends with the last
+ * @wait_pidfd:	who waits for the end of a thread; called as in interrupt context, since
+ *		the kernel holds a lock then that interrupts take
  */
 struct pid {
 	refcount_t count;
 	int number;
 	atomic_t threads;
-	bool ended;
+	struct task_struct leader;
 	wait_queue_head_t wait_pidfd;
 };
 
@@ -232,9 +243,15 @@ static inline int pid_vnr(const struct pid *pid)
 	return pid->number;
 }
 
-static inline bool pid_has_task(const struct pid *pid, enum pid_type type)
+static inline struct task_struct *pid_task(struct pid *pid, enum pid_type type)
 {
-	return !READ_ONCE(pid->ended);
+	return &pid->leader;
+}
+
+/* Is it the only one that is left? */
+static inline bool thread_group_empty(struct task_struct *leader)
+{
+	return !atomic_read(&container_of(leader, struct pid, leader)->threads);
 }
 
 #endif /* _SHIM_TASK_H */

@@ -12,6 +12,10 @@ typedef s64 ktime_t;
 
 #define KTIME_MAX	INT64_MAX
 #define NSEC_PER_SEC	1000000000L
+#define NSEC_PER_MSEC	1000000L
+
+#define ktime_sub(a, b)	((a) - (b))
+#define ktime_to_ns(t)	((s64)(t))
 
 enum hrtimer_mode { HRTIMER_MODE_ABS, HRTIMER_MODE_ABS_SOFT };
 enum hrtimer_restart { HRTIMER_NORESTART };
