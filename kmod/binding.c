@@ -178,6 +178,10 @@ static const struct {
 	{ "[chanfd-waitgroup]", -EOPNOTSUPP },	/* holds contexts */
 	{ "[chanfd-token]", -EOPNOTSUPP },
 	{ "[chanfd-context]", -EOPNOTSUPP },
+	{ "[chanfd-lock]", -EOPNOTSUPP },
+	{ "[chanfd-condition]", -EOPNOTSUPP },
+	{ "[chanfd-cell]", -EOPNOTSUPP },
+	{ "[chanfd-lease]", -EOPNOTSUPP },
 	{ "[signalfd]", -EOPNOTSUPP },		/* answers for the task that asks */
 	{ "[eventpoll]", 0, true },		/* asks files that may make it wait */
 };

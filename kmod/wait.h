@@ -112,6 +112,12 @@ struct chanfd_waiter {
 			bool shared;
 			ktime_t since;		/* when it parked */
 		} lock;
+		struct {	/* somebody at a condition */
+			struct chanfd_object *lock;
+			u64 ticket;
+			bool released;		/* the lock */
+			bool alone;		/* outcome: the signal was for this one */
+		} condition;
 		struct {	/* somebody at a cell */
 			u64 known;
 		} cell;

@@ -681,6 +681,253 @@ int chanfd_context_drained(int ctx, const struct chanfd_opt *opt);
 int chanfd_context_bind(int ctx, int fd, short events, int cause);
 
 /*
+ * Locks
+ */
+
+/**
+ * chanfd_mutex() - make a mutex: Go's sync.Mutex, between processes
+ * @flags:	CHANFD_INHERIT (the handle is not O_CLOEXEC), and how a released lock
+ *		finds its next owner: CHANFD_HANDOFF (it is the first waiter's, strictly
+ *		in order), CHANFD_BARGING (whoever comes first; fastest, and unfair), or
+ *		neither: barging until somebody has waited for more than a millisecond,
+ *		then handed over until the queue calms (rules M3 to M5)
+ * @name:	as in chanfd_channel()
+ *
+ * A lock is held by the process that acquired it, by whichever of its threads and
+ * handles: it is not reentrant, any thread and any other process that has a handle
+ * may unlock it (rule M1), closing handles and execve(2) release nothing, and a child
+ * made by fork(2) holds nothing. When the process dies, the next owner is told:
+ * see chanfd_lock(). A handle with CHANFD_WRITE locks and unlocks; one with
+ * CHANFD_READ alone can be looked at.
+ *
+ * poll(2): a handle with CHANFD_WRITE is writable while chanfd_lock() would not wait,
+ * one with CHANFD_READ of a chanfd_rwmutex() is readable while chanfd_rlock() would
+ * not; somebody else may be faster. POLLERR while EOWNERDEAD or ENOTRECOVERABLE is
+ * what they would say.
+ *
+ * Return: the handle. EINVAL (both or unknown flags), the errors of making.
+ */
+int chanfd_mutex(unsigned int flags, const char *name);
+
+/**
+ * chanfd_rwmutex() - make a lock for many readers or one writer: Go's sync.RWMutex
+ * @flags:	as in chanfd_mutex()
+ * @name:	likewise
+ *
+ * Readers and writers take turns: while a writer waits no reader comes in (rule R2:
+ * who holds it as a reader must not ask for it again), and a writer that unlocks lets
+ * in all readers that have waited, before any other writer (rule R4). A handle
+ * with CHANFD_READ locks and unlocks as a reader, one with CHANFD_WRITE as a writer.
+ *
+ * Return: the handle. EINVAL (flags), the errors of making.
+ */
+int chanfd_rwmutex(unsigned int flags, const char *name);
+
+/**
+ * chanfd_rwmutex_pair() - as chanfd_rwmutex(), with a handle for either side
+ * @fd:		out: fd[0] may lock as a reader, fd[1] as a writer
+ * @flags:	as in chanfd_mutex()
+ * @name:	likewise
+ *
+ * Return: 0. EINVAL (flags), the errors of making.
+ */
+int chanfd_rwmutex_pair(int fd[2], unsigned int flags, const char *name);
+
+/**
+ * chanfd_lock() - Go's Lock
+ * @lock:	handle with CHANFD_WRITE
+ * @opt:	how to wait, or NULL
+ *
+ * Return: 0, the lock is held. EOWNERDEAD: the lock is held here too, but a process
+ * died that held it as a writer, and no writer has unlocked it since: repair what it
+ * protects and unlock, or give up by chanfd_unlock_lost() (rule M11). ENOTRECOVERABLE
+ * (somebody gave up; it is not held), the errors of waiting, EDQUOT and ENOMEM also
+ * without having to wait (a process's first use of a lock takes some memory).
+ */
+int chanfd_lock(int lock, const struct chanfd_opt *opt);
+
+/**
+ * chanfd_trylock() - Go's TryLock
+ * @lock:	handle with CHANFD_WRITE
+ *
+ * Return: 0 or EOWNERDEAD, the lock is held. EAGAIN (somebody else holds it, or has it
+ * handed over; rules M8, R6), ENOTRECOVERABLE, EDQUOT, ENOMEM, as chanfd_lock().
+ */
+int chanfd_trylock(int lock);
+
+/**
+ * chanfd_rlock() - Go's RLock
+ * @lock:	handle with CHANFD_READ of a chanfd_rwmutex()
+ * @opt:	how to wait, or NULL
+ *
+ * What a reader that dies held is released (rule R9), and counted.
+ *
+ * Return: as chanfd_lock(). EINVAL (not a lock with readers), EOVERFLOW (there are
+ * 1 << 30 readers; rule R7).
+ */
+int chanfd_rlock(int lock, const struct chanfd_opt *opt);
+
+/**
+ * chanfd_tryrlock() - Go's TryRLock
+ * @lock:	handle with CHANFD_READ of a chanfd_rwmutex()
+ *
+ * Return: as chanfd_trylock(); EAGAIN if a writer holds the lock or waits for it
+ * (rule R6). EINVAL, EOVERFLOW, as chanfd_rlock().
+ */
+int chanfd_tryrlock(int lock);
+
+/**
+ * chanfd_unlock() - Go's Unlock
+ * @lock:	handle with CHANFD_WRITE
+ *
+ * Return: 0. EPERM (also: no writer holds it; nothing has changed, rule M2).
+ */
+int chanfd_unlock(int lock);
+
+/**
+ * chanfd_runlock() - Go's RUnlock
+ * @lock:	handle with CHANFD_READ of a chanfd_rwmutex()
+ *
+ * Takes from the calling process's own readers, if it has any, else from another's.
+ *
+ * Return: 0. EPERM (also: no reader holds it; rule R7).
+ */
+int chanfd_runlock(int lock);
+
+/**
+ * chanfd_unlock_lost() - unlock what is beyond repair
+ * @lock:	handle with CHANFD_WRITE
+ *
+ * Everybody who waits for the lock, and everybody who tries from now on, gets
+ * ENOTRECOVERABLE.
+ *
+ * Return: 0. EPERM (also: no writer holds it).
+ */
+int chanfd_unlock_lost(int lock);
+
+/**
+ * chanfd_downgrade() - from a writer to a reader, with no writer in between
+ * @lock:	handle with CHANFD_READ and CHANFD_WRITE of a chanfd_rwmutex()
+ *
+ * The process that held the lock as a writer holds it as a reader then, and the
+ * readers that have waited come in as well. It counts as a writer's unlock to those
+ * who are told EOWNERDEAD.
+ *
+ * Return: 0. EINVAL (not a lock with readers), EPERM (also: no writer holds it).
+ */
+int chanfd_downgrade(int lock);
+
+/**
+ * chanfd_lock_info() - a lock now
+ * @lock:	a handle
+ * @info:	out: mode, state, who holds it and how many wait
+ *
+ * Return: 0.
+ */
+int chanfd_lock_info(int lock, struct chanfd_lock_info *info);
+
+/**
+ * chanfd_lock_map() - a page that says whether a lock is busy
+ * @lock:	handle with CHANFD_READ
+ *
+ * Return: the page, read-only, for chanfd_lock_unmap(); or NULL with EACCES (the
+ * handle has no CHANFD_READ), ENODEV (not a handle of a lock), EBADF, ENOMEM, EDQUOT.
+ */
+const struct chanfd_lock_page *chanfd_lock_map(int lock);
+
+/**
+ * chanfd_lock_unmap() - give back what chanfd_lock_map() returned
+ * @page:	the page; NULL is ignored. errno is preserved.
+ */
+void chanfd_lock_unmap(const struct chanfd_lock_page *page);
+
+/**
+ * chanfd_lock_spin() - as chanfd_lock(), but first look a while whether it gets free
+ * @lock:	handle with CHANFD_WRITE
+ * @page:	the lock's page
+ * @opt:	how to wait, or NULL
+ *
+ * Worth it where a lock is held for less time than it takes to sleep and wake
+ * up, and on more than one CPU (rule M6); on one it does not spin.
+ *
+ * Return: as chanfd_lock().
+ */
+int chanfd_lock_spin(int lock, const struct chanfd_lock_page *page,
+		     const struct chanfd_opt *opt);
+
+/*
+ * Conditions
+ */
+
+/**
+ * chanfd_condition() - make a condition: Go's sync.Cond
+ * @flags:	CHANFD_INHERIT (the handle is not O_CLOEXEC)
+ * @name:	as in chanfd_channel()
+ *
+ * Return: the handle. EINVAL (flags), the errors of making.
+ */
+int chanfd_condition(unsigned int flags, const char *name);
+
+/**
+ * chanfd_condition_pair() - as chanfd_condition(), with a handle for either side
+ * @fd:		out: fd[0] may wait, fd[1] may signal
+ * @flags:	as in chanfd_condition()
+ * @name:	as in chanfd_channel()
+ *
+ * Return: 0. EINVAL (flags), the errors of making.
+ */
+int chanfd_condition_pair(int fd[2], unsigned int flags, const char *name);
+
+/**
+ * chanfd_condition_wait() - Go's Wait
+ * @cond:	handle with CHANFD_READ
+ * @lock:	handle with CHANFD_WRITE of a lock that the caller holds as a writer
+ * @opt:	how to wait, or NULL; no flags
+ *
+ * Joins those who wait, unlocks, sleeps until it is signalled, and locks again before
+ * it returns, whatever ended the sleep (rule D1). Nothing wakes it without a signal,
+ * but another may have been faster with the lock: check in a loop what is waited for.
+ *
+ * Return: 0, signalled; or ETIMEDOUT, ECANCELED, EINTR (even with SA_RESTART: the
+ * call can't wait again without missing signals), no signal was used up: the lock
+ * is held. EOWNERDEAD: it is held too, see chanfd_lock(). ENOTRECOVERABLE: it is not. If
+ * nothing was done, and the lock is as it was: EPERM (also: no writer holds it), EINVAL
+ * (@lock is not a lock's handle, or there are flags), EBADF, ENOMEM, EDQUOT.
+ */
+int chanfd_condition_wait(int cond, int lock, const struct chanfd_opt *opt);
+
+/**
+ * chanfd_signal() - wake who has waited longest: Go's Signal
+ * @cond:	handle with CHANFD_WRITE
+ *
+ * In the order in which they came (rule D2). If the one that is woken is killed
+ * before it returns, the next one is woken in its place (rule D4). Who signals need
+ * not hold the lock.
+ *
+ * Return: 1, or 0: nobody was waiting, and nothing is remembered.
+ */
+int chanfd_signal(int cond);
+
+/**
+ * chanfd_broadcast() - wake all who wait: Go's Broadcast
+ * @cond:	handle with CHANFD_WRITE
+ *
+ * Exactly those who wait when the call begins (rule D3).
+ *
+ * Return: how many.
+ */
+int chanfd_broadcast(int cond);
+
+/**
+ * chanfd_condition_info() - a condition now
+ * @cond:	a handle
+ * @info:	out: how many wait
+ *
+ * Return: 0.
+ */
+int chanfd_condition_info(int cond, struct chanfd_condition_info *info);
+
+/*
  * Cells
  */
 
@@ -1184,6 +1431,16 @@ static inline struct chanfd_case chanfd_case_changed(int fd, uint64_t known)
  * Out: number (the version).
  */
 #define CHANFD_CHANGED(fd, known)	chanfd_case_changed(fd, known)
+
+/**
+ * CHANFD_LOCK() - case: a lock is acquired, as chanfd_lock()
+ *
+ * Outcomes: EOWNERDEAD, the lock is held; ENOTRECOVERABLE.
+ */
+#define CHANFD_LOCK(fd)		chanfd_case_of(fd, CHANFD_CASE_LOCK, 0, NULL, 0)
+
+/* CHANFD_RLOCK() - case: likewise as a reader, as chanfd_rlock() */
+#define CHANFD_RLOCK(fd)	chanfd_case_of(fd, CHANFD_CASE_READ_LOCK, 0, NULL, 0)
 
 /**
  * CHANFD_POLL() - case: any file is ready, as poll(2) says
