@@ -371,16 +371,21 @@ static void bury_dead(struct lock *lock, struct wakeups *wake)
 }
 
 /* Context: no locks held. */
-static void look_for_dead(struct lock *lock)
+static void bury_all(struct lock *lock)
 {
 	struct wakeups wake = WAKEUPS_INIT(wake);
 
-	if (likely(llist_empty(&lock->dead)))
-		return;
 	spin_lock(&lock->obj.lock);
 	bury_dead(lock, &wake);
 	spin_unlock(&lock->obj.lock);
 	wake_up_those(lock, &wake);
+}
+
+/* Context: no locks held. */
+static void look_for_dead(struct lock *lock)
+{
+	if (unlikely(!llist_empty(&lock->dead)))
+		bury_all(lock);
 }
 
 /* Context: no locks held. */
@@ -397,7 +402,8 @@ static void holder_work(struct work_struct *work)
 	struct chanfd_holder *h = container_of(work, struct chanfd_holder, work);
 	struct lock *lock = h->lock;
 
-	look_for_dead(lock);
+	/* Also if @dead is empty: who took it from there may be about to bury it. */
+	bury_all(lock);
 	holder_free(h);
 	chanfd_object_put(&lock->obj);
 }
