@@ -115,6 +115,10 @@ union argument {
 	struct chanfd_channel_info channel_info;
 	struct chanfd_waitgroup_info waitgroup_info;
 	struct chanfd_context_info context_info;
+	struct chanfd_cell cell;
+	struct chanfd_load load;
+	struct chanfd_store store;
+	struct chanfd_cell_info cell_info;
 	uint32_t number;
 	uint8_t bytes[1024];
 };
