@@ -21,8 +21,6 @@
 
 #include "compat.h"
 #include "lock.h"
-#include "object.h"
-#include "wait.h"
 
 /* Waiters that are woken before somebody else gets a turn. */
 #define CHUNK	64
@@ -104,21 +102,22 @@ static int wait_for_signal(struct condition *cond, struct chanfd_object *lock,
 			   struct chanfd_holder *holder, struct chanfd_call *call)
 {
 	struct chanfd_waiter w = { .obj = &cond->obj, .ops = &wait_ops, .call = call };
-	int err, again = 0;
+	struct chanfd_call again = { .killable = true, .deadline = KTIME_MAX };
+	int err, locked = 0;
 
 	w.condition.lock = lock;
 	call->waiters = &w;
 	call->nr = 1;
 	err = chanfd_call_wait(call);
 	if (w.condition.released)
-		again = chanfd_lock_again(lock, holder);
+		locked = chanfd_lock_wait(lock, holder, false, &again);
 	else if (!err)
 		err = w.error;
 	/* Who could not go on has not seen the signal. */
 	if (call->fired == &w && w.condition.alone &&
 	    (!w.condition.released || fatal_signal_pending(current)))
 		wake_waiters(cond, 1);
-	return again ?: err;
+	return locked ?: err;
 }
 
 static int condition_wait(struct condition *cond, unsigned int cmd, void __user *arg)

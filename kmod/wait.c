@@ -521,9 +521,15 @@ static int park_and_sleep(struct chanfd_call *call)
 		wait_until_done(call);
 	}
 	leave_all(call, first, visited);
-	if (!err && call->fired == call->context)
-		err = call->context->error;
-	return err;
+	if (err)
+		return err;
+	if (call->fired == call->context)
+		return call->context->error;
+	if (call->fired->ops->undo && fatal_signal_pending(current)) {
+		call->fired->ops->undo(call->fired);
+		return -ERESTARTSYS;
+	}
+	return 0;
 }
 
 /**

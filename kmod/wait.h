@@ -47,6 +47,8 @@ struct chanfd_queue {
  * @fault_in:	make the memory that attempt() stumbled over present
  * @poked:	the call was poked, and @ready() says yes: if it can be done from where
  *		the waiter is parked, commit and do it; NULL for what is never poked
+ * @undo:	the case went ahead while the call slept, but its task is being killed and
+ *		will never know; no locks are held; may be NULL
  * @left:	the waiter has left without going ahead, and what was kept for it is for
  *		others now; no locks are held; may be NULL
  */
@@ -55,6 +57,7 @@ struct chanfd_waiter_ops {
 	int (*attempt)(struct chanfd_waiter *w, bool park);
 	int (*fault_in)(struct chanfd_waiter *w);
 	void (*poked)(struct chanfd_waiter *w);
+	void (*undo)(struct chanfd_waiter *w);
 	void (*left)(struct chanfd_waiter *w);
 };
 
