@@ -45,6 +45,7 @@ struct worker {
 	sem_t go;
 	struct op *_Atomic op;	/* that it is in */
 	_Atomic bool idle;
+	_Atomic int process;	/* its number */
 };
 
 static struct worker workers[WORKERS];
@@ -380,6 +381,21 @@ static void __attribute__((no_sanitize("thread"))) read_page(struct op *op)
 		op->garbled = true;
 }
 
+static void acquire(struct op *op, int fd)
+{
+	struct chanfd_acquire a = {
+		.flags = (op->flags & NONBLOCK ? CHANFD_NONBLOCK : 0) |
+			 (op->cases[0].op == CHANFD_CASE_READ_LOCK ? CHANFD_SHARED : 0),
+		.context = limit_of(op),
+		.deadline = deadline(op->deadline),
+	};
+
+	arm_fault(op);
+	op->ret = host_ioctl(fd, CHANFD_IOC_LOCK, &a);
+	if (op->ret == -ETIMEDOUT && a.deadline && !op->limit && now() < a.deadline)
+		op->early = true;
+}
+
 /* Another descriptor of the same with these rights instead of the one in @fd. */
 static int keep(_Atomic int *fd, u32 rights)
 {
@@ -483,13 +499,35 @@ static int any_handle(int obj, u32 right)
 	return -1;
 }
 
+/* The holder as its thread + 1; what is not a matter of the contract is left out. */
+static void tell_lock(struct op *op, const struct chanfd_lock_info *l)
+{
+	int t;
+
+	op->info[0] = l->state & ~CHANFD_STARVING;
+	op->info[1] = l->holder;
+	for (t = 0; t < WORKERS; t++)
+		if (l->holder && l->holder == workers[t].process)
+			op->info[1] = t + 1;
+	op->info[2] = l->readers;
+	op->info[3] = l->waiting_writers;
+	op->info[4] = l->waiting_readers;
+	op->info[5] = l->dead;
+}
+
 static void info(struct op *op)
 {
 	int fd = any_handle(op->obj, 0);
 	struct chanfd_waitgroup_info g;
 	struct chanfd_channel_info c;
 	struct chanfd_cell_info cell;
+	struct chanfd_lock_info lock;
 
+	if (op->obj == LOCK) {
+		op->ret = host_ioctl(fd, CHANFD_IOC_LOCK_INFO, &lock);
+		tell_lock(op, &lock);
+		return;
+	}
 	if (op->obj == CELL) {
 		op->ret = host_ioctl(fd, CHANFD_IOC_CELL_INFO, &cell);
 		op->info[0] = cell.version;
@@ -583,6 +621,19 @@ static void run(struct op *op, int n)
 	case OP_READ:
 		read_page(op);
 		break;
+	case OP_LOCK:
+		acquire(op, h->of[LOCK]);
+		break;
+	case OP_UNLOCK:
+		op->ret = host_ioctl(h->of[LOCK], CHANFD_IOC_UNLOCK, &(u32){ op->arg });
+		break;
+	case OP_DOWNGRADE:
+		op->ret = host_ioctl(h->of[LOCK], CHANFD_IOC_DOWNGRADE, NULL);
+		break;
+	case OP_DIE:
+		host_leave();
+		workers[op->thread].process = host_process_number(host_process());
+		break;
 	case OP_SIGNAL:
 		send_signal(op);
 		break;
@@ -605,6 +656,7 @@ static void *work(void *arg)
 	int t = w - workers, i;
 
 	w->task = host_self();
+	w->process = host_process_number(host_process());
 	for (;;) {
 		w->idle = true;
 		while (sem_wait(&w->go))
@@ -667,6 +719,9 @@ static int make_object(int obj)
 	struct chanfd_channel c = {};
 	struct chanfd_waitgroup g = {};
 	struct chanfd_cell cell = { .size = program->cell.size };
+	struct chanfd_lock lock = {
+		.flags = program->lock.flags | (program->lock.rw ? CHANFD_RW : 0),
+	};
 
 	if (obj < CHANNELS) {
 		c.flags = program->channel[obj].variable ? CHANFD_VARIABLE : 0;
@@ -678,6 +733,10 @@ static int make_object(int obj)
 	if (obj == CELL) {
 		must(host_ioctl(device, CHANFD_IOC_CELL, &cell));
 		return cell.fd[0];
+	}
+	if (obj == LOCK) {
+		must(host_ioctl(device, CHANFD_IOC_LOCK_NEW, &lock));
+		return lock.fd[0];
 	}
 	must(host_ioctl(device, CHANFD_IOC_WAITGROUP, &g));
 	return g.fd[0];
@@ -717,6 +776,10 @@ static void make_objects(void)
 	if (program->group) {
 		full[n++] = make_object(GROUP);
 		share(full[n - 1], GROUP);
+	}
+	if (program->has_lock) {
+		full[n++] = make_object(LOCK);
+		share(full[n - 1], LOCK);
 	}
 	if (program->has_cell) {
 		full[n++] = make_object(CELL);
@@ -831,6 +894,8 @@ static void let_somebody_go(struct choices *c, u8 asleep)
 			conduct(OP_ADD, obj, -1);
 		else if (obj == CELL)
 			conduct(OP_STORE, obj, 0);
+		else if (obj == LOCK)
+			conduct(OP_UNLOCK, obj, choose(c, 2) ? CHANFD_SHARED : 0);
 		else
 			conduct(OP_CANCEL, obj, 0);
 		return;

@@ -39,9 +39,9 @@ static bool one_in(struct choices *c, u32 n)
 })
 
 /* What there is much of in a program: nothing, rounds of a waitgroup, contexts, selects
- * that fill or empty the one place of a channel, or versions of a cell.
+ * that fill or empty the one place of a channel, versions of a cell, or a lock.
  */
-enum theme { ANY, ROUNDS, TREES, PLACE, VERSIONS };
+enum theme { ANY, ROUNDS, TREES, PLACE, VERSIONS, LOCKING };
 
 /* What is known while a program is made. */
 struct maker {
@@ -52,6 +52,8 @@ struct maker {
 	u8 values;
 	u8 tokens;		/* that the thread has made, */
 	bool derived;		/* and a context */
+	bool died;		/* it has ended once */
+	u8 holds;		/* CHANFD_CASE_*: how it acquired the lock */
 };
 
 static void choose_objects(struct maker *m)
@@ -60,11 +62,15 @@ static void choose_objects(struct maker *m)
 	struct choices *c = m->c;
 	int i, t;
 
-	m->theme = ONE_OF(c, ANY, ANY, ANY, ROUNDS, TREES, PLACE, VERSIONS);
+	m->theme = ONE_OF(c, ANY, ANY, ANY, ROUNDS, TREES, PLACE, VERSIONS, LOCKING,
+			  LOCKING);
 	p->channels = m->theme == PLACE ? 1 : ONE_OF(c, 1, 1, 2, 2, 3);
 	p->group = m->theme == ROUNDS || one_in(c, 3);
 	p->has_cell = m->theme == VERSIONS || one_in(c, 5);
 	p->cell.size = ONE_OF(c, 1, 8, LARGE, LARGE);
+	p->has_lock = m->theme == LOCKING || one_in(c, 5);
+	p->lock.rw = one_in(c, 2);
+	p->lock.flags = ONE_OF(c, 0, 0, CHANFD_HANDOFF, CHANFD_BARGING);
 	p->contexts = m->theme == TREES ? 1 + (int)choose(c, ROOTS) : ONE_OF(c, 0, 0, 1, 2, 3);
 	for (i = 0; i < p->channels; i++) {
 		p->channel[i].capacity = m->theme == PLACE ? 1 : ONE_OF(c, 0, 0, 1, 1, 2, 3);
@@ -90,6 +96,8 @@ static void choose_objects(struct maker *m)
 			p->rights[t][GROUP] = ONE_OF(c, RW, RW, RW, R, W);
 		if (p->has_cell)
 			p->rights[t][CELL] = ONE_OF(c, RW, RW, RW, R, W);
+		if (p->has_lock)
+			p->rights[t][LOCK] = ONE_OF(c, RW, RW, RW, RW, RW, R, W);
 		for (i = 0; i < p->contexts; i++)
 			p->rights[t][CONTEXT + i] = t == CONDUCTOR ? ONE_OF(c, RW, R) :
 						    ONE_OF(c, RW, RW, R, W);
@@ -201,6 +209,14 @@ static void make_transfer(struct maker *m, struct op *op)
 		faults(m, op);
 }
 
+static void make_lock_case(struct maker *m, struct a_case *k)
+{
+	bool shared = m->p->lock.rw ? one_in(m->c, 2) : one_in(m->c, 20);
+
+	k->obj = LOCK;
+	k->op = shared ? CHANFD_CASE_READ_LOCK : CHANFD_CASE_LOCK;
+}
+
 static void make_case(struct maker *m, struct a_case *k)
 {
 	const struct program *p = m->p;
@@ -211,13 +227,15 @@ static void make_case(struct maker *m, struct a_case *k)
 		k->op = CHANFD_CASE_WAIT;
 	else if (m->theme == VERSIONS && one_in(c, 2))
 		k->op = CHANFD_CASE_CHANGED;
+	else if (m->theme == LOCKING && one_in(c, 2))
+		k->op = CHANFD_CASE_LOCK;
 	else if (m->theme == TREES && one_in(c, 3))
 		k->op = ONE_OF(c, CHANFD_CASE_DONE, CHANFD_CASE_DRAINED);
 	else
 		k->op = ONE_OF(c, CHANFD_CASE_SEND, CHANFD_CASE_SEND, CHANFD_CASE_SEND,
 			       CHANFD_CASE_RECV, CHANFD_CASE_RECV, CHANFD_CASE_RECV,
 			       CHANFD_CASE_WAIT, CHANFD_CASE_DONE, CHANFD_CASE_DRAINED,
-			       CHANFD_CASE_CHANGED, CHANFD_CASE_POLL);
+			       CHANFD_CASE_CHANGED, CHANFD_CASE_LOCK, CHANFD_CASE_POLL);
 	switch (k->op) {
 	case CHANFD_CASE_WAIT:
 		if (p->group) {
@@ -231,6 +249,12 @@ static void make_case(struct maker *m, struct a_case *k)
 		if (p->has_cell) {
 			k->obj = CELL;
 			k->known = choose(c, 4);
+			return;
+		}
+		break;
+	case CHANFD_CASE_LOCK:
+		if (p->has_lock) {
+			make_lock_case(m, k);
 			return;
 		}
 		break;
@@ -347,6 +371,49 @@ static void make_cell_op(struct maker *m, struct op *op)
 	}
 }
 
+/* Mostly what the thread held if all it did so far had gone well. */
+static void make_lock_op(struct maker *m, struct op *op)
+{
+	struct choices *c = m->c;
+
+	op->obj = LOCK;
+	op->kind = ONE_OF(c, OP_LOCK, OP_LOCK, OP_LOCK, OP_LOCK, OP_LOCK, OP_UNLOCK, OP_UNLOCK,
+			  OP_UNLOCK, OP_DOWNGRADE, OP_DIE, OP_POLL, OP_KEEP);
+	if (op->kind == OP_LOCK && m->holds && !one_in(c, 3))
+		op->kind = OP_UNLOCK;
+	if (op->kind == OP_DIE && m->died)
+		op->kind = OP_LOCK;
+	switch (op->kind) {
+	case OP_LOCK:
+		op->count = 1;
+		make_lock_case(m, &op->cases[0]);
+		limits(m, op);
+		if (one_in(c, 12)) {
+			op->fault = FAIL_ALLOC;
+			op->nth = 1 + choose(c, 3);
+		}
+		m->holds = op->cases[0].op;
+		break;
+	case OP_UNLOCK:
+		op->arg = m->holds == CHANFD_CASE_READ_LOCK ? CHANFD_SHARED : 0;
+		if (one_in(c, 8))
+			op->arg = ONE_OF(c, 0, CHANFD_SHARED, CHANFD_GIVE_UP);
+		m->holds = 0;
+		break;
+	case OP_DOWNGRADE:
+		if (m->holds)
+			m->holds = CHANFD_CASE_READ_LOCK;
+		break;
+	case OP_DIE:
+		m->died = true;
+		m->holds = 0;
+		break;
+	case OP_KEEP:
+		make_keep(m, op);
+		break;
+	}
+}
+
 static void make_context_op(struct maker *m, struct op *op)
 {
 	struct choices *c = m->c;
@@ -380,7 +447,10 @@ static void make_op(struct maker *m, struct op *op)
 
 	op->thread = m->thread;
 	op->obj = choose(c, m->p->channels);
-	if (m->p->has_cell && (n >= 26 || (m->theme == VERSIONS && n >= 8)) && n < 29 &&
+	if (m->p->has_lock && (n >= 26 || (m->theme == LOCKING && n >= 6)) && n < 29 &&
+	    !one_in(c, 3)) {
+		make_lock_op(m, op);
+	} else if (m->p->has_cell && (n >= 26 || (m->theme == VERSIONS && n >= 8)) && n < 29 &&
 	    !one_in(c, 3)) {
 		make_cell_op(m, op);
 	} else if (m->p->group && (n >= 26 || (m->theme == ROUNDS && n >= 12)) && n < 29) {
@@ -419,6 +489,8 @@ void generate(struct program *p, struct choices *c, int workers)
 	for (m.thread = 0; m.thread < p->workers; m.thread++) {
 		m.tokens = 0;
 		m.derived = false;
+		m.died = false;
+		m.holds = 0;
 		p->ops[m.thread] = 3 + choose(c, OPS - 2);
 		for (i = 0; i < p->ops[m.thread]; i++)
 			make_op(&m, &p->op[m.thread][i]);

@@ -55,6 +55,23 @@ struct cell {
 	u16 size;
 };
 
+enum { HOLDERS = 2 * THREADS };
+
+struct lock {
+	u8 writer;		/* holder + 1, or 0 */
+	u8 reads[HOLDERS];	/* of threads, and of their ghosts */
+	u8 reading[HOLDERS];	/* holders that have any, the first first */
+	u8 nr_reading;
+	u8 dead;
+	bool owner_dead;
+	bool lost;
+	u8 admitted;		/* mask of those who are let in, but will not come */
+	bool left;		/* somebody has stopped waiting just now */
+	u8 leaving;		/* mask of those who did in the operation that they are in */
+	struct queue writers;
+	struct queue readers;
+};
+
 struct context {
 	bool made;
 	bool keep;
@@ -92,6 +109,7 @@ struct state {
 	struct channel channel[CHANNELS];
 	struct group group;
 	struct cell cell;
+	struct lock lock;
 	struct context context[CONTEXTS];
 	bool event;
 	struct thread thread[THREADS];
@@ -115,6 +133,7 @@ enum step_type {
 	EXPIRE,		/* object arg */
 	INHERIT,	/* object arg: done as its parent is */
 	LEAVE,		/* object arg: its parent has a child less */
+	BURY,		/* the lock: that the thread's process has ended */
 };
 
 struct step {

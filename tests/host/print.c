@@ -22,6 +22,8 @@ static const char *object(u8 obj, char *buf)
 		sprintf(buf, "group");
 	else if (obj == CELL)
 		sprintf(buf, "cell");
+	else if (obj == LOCK)
+		sprintf(buf, "lock");
 	else
 		sprintf(buf, "context%d", obj - CONTEXT);
 	return buf;
@@ -57,6 +59,12 @@ static void print_case(const struct a_case *c)
 	case CHANFD_CASE_CHANGED:
 		printf("changed(version!=%d", c->known);
 		break;
+	case CHANFD_CASE_LOCK:
+		printf("lock(");
+		break;
+	case CHANFD_CASE_READ_LOCK:
+		printf("read-lock(");
+		break;
 	case CHANFD_CASE_POLL:
 		printf("poll(eventfd");
 		break;
@@ -72,7 +80,8 @@ static void print_op(const struct op *op)
 		[OP_DONE] = "DONE", [OP_DROP_TOKEN] = "close token", [OP_CANCEL] = "CANCEL",
 		[OP_DERIVE] = "CONTEXT", [OP_POLL] = "poll", [OP_SIGNAL] = "signal",
 		[OP_EVENT] = "eventfd", [OP_LOAD] = "LOAD", [OP_STORE] = "STORE",
-		[OP_READ] = "read page", [OP_INFO] = "INFO",
+		[OP_READ] = "read page", [OP_LOCK] = "LOCK", [OP_UNLOCK] = "UNLOCK",
+		[OP_DOWNGRADE] = "DOWNGRADE", [OP_DIE] = "die", [OP_INFO] = "INFO",
 	};
 	static const char *const faults[] = {
 		[BAD_POINTER] = "bad pointer", [FAIL_COPY] = "one copy fails",
@@ -86,6 +95,7 @@ static void print_op(const struct op *op)
 	switch (op->kind) {
 	case OP_SEND:
 	case OP_RECV:
+	case OP_LOCK:
 	case OP_SELECT:
 		if (op->kind != OP_SELECT)
 			printf(" %d", op->count);
@@ -137,7 +147,11 @@ static void print_op(const struct op *op)
 	case OP_SIGNAL:
 		printf(" thread%d%s", op->obj, op->arg ? " kill" : "");
 		break;
+	case OP_UNLOCK:
+		printf("%s", op->arg == CHANFD_SHARED ? " shared" : op->arg ? " give up" : "");
+		break;
 	case OP_EVENT:
+	case OP_DIE:
 		break;
 	default:
 		printf(" %s", object(op->obj, buf));
@@ -187,6 +201,10 @@ void print_program(const struct program *p)
 	for (i = 0; i < p->channels; i++)
 		printf("# channel%d: capacity %d, %s%d bytes\n", i, p->channel[i].capacity,
 		       p->channel[i].variable ? "up to " : "", p->channel[i].elem_size);
+	if (p->has_lock)
+		printf("# lock: %s%s\n", p->lock.rw ? "rw " : "",
+		       p->lock.flags & CHANFD_HANDOFF ? "handoff" :
+		       p->lock.flags & CHANFD_BARGING ? "barging" : "adaptive");
 	for (i = 0; i < p->contexts; i++)
 		printf("# context%d: parent %s%s cause=%d%s\n", i,
 		       p->context[i].parent ? object(p->context[i].parent, buf) : "none",

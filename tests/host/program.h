@@ -34,6 +34,7 @@ enum {
 	/* Objects are numbered: channels, one each of others, contexts. */
 	GROUP		= CHANNELS,
 	CELL,
+	LOCK,
 	CONTEXT,
 	DERIVED		= CONTEXT + ROOTS,
 	OBJECTS		= CONTEXT + CONTEXTS,
@@ -64,6 +65,10 @@ enum kind {
 	OP_LOAD,
 	OP_STORE,
 	OP_READ,	/* a cell, by its mapping */
+	OP_LOCK,
+	OP_UNLOCK,	/* CHANFD_SHARED, CHANFD_GIVE_UP or 0: arg */
+	OP_DOWNGRADE,
+	OP_DIE,		/* the thread goes on as another process */
 	OP_SIGNAL,	/* to thread obj; arg: it kills */
 	OP_EVENT,	/* the eventfd becomes ready */
 	OP_INFO,	/* while all others sleep or are gone */
@@ -147,6 +152,11 @@ struct a_cell {
 	u16 size;	/* at the most */
 };
 
+struct a_lock {
+	bool rw;
+	u16 flags;	/* CHANFD_HANDOFF, CHANFD_BARGING or 0 */
+};
+
 struct a_context {
 	u8 parent;	/* or 0 */
 	u8 deadline;
@@ -161,8 +171,10 @@ struct program {
 	u8 contexts;	/* at the start */
 	bool group;
 	bool has_cell;
+	bool has_lock;
 	struct a_channel channel[CHANNELS];
 	struct a_cell cell;
+	struct a_lock lock;
 	struct a_context context[ROOTS];
 	u8 rights[THREADS][OBJECTS];
 	u8 perturb;	/* one in so many steps gives up the CPU */

@@ -29,6 +29,7 @@ void leave_queues(struct state *s, int t)
 		queue_remove(&s->channel[i].senders, t, -1);
 		queue_remove(&s->channel[i].receivers, t, -1);
 	}
+	lock_forget(s, t);
 }
 
 /* The first in the queue that is not of thread @t; -1: none. */

@@ -32,7 +32,8 @@ static inline bool is_select(const struct op *op)
 
 static inline bool waits(const struct op *op)
 {
-	return op->kind == OP_SEND || op->kind == OP_RECV || is_select(op);
+	return op->kind == OP_SEND || op->kind == OP_RECV || op->kind == OP_LOCK ||
+	       is_select(op);
 }
 
 static inline int cases(const struct op *op)
@@ -55,6 +56,8 @@ static inline bool did_case(const struct op *op, int k)
 {
 	if (is_select(op))
 		return !op->ret && op->index == k;
+	if (op->kind == OP_LOCK)
+		return !op->ret || op->ret == -EOWNERDEAD || op->ret == -ENOTRECOVERABLE;
 	return op->ret >= 0 || op->ret == -EPIPE || op->ret == -ECONNRESET ||
 	       op->ret == -CAUSE_1 || op->ret == -CAUSE_2;
 }
@@ -105,6 +108,21 @@ bool cell_ready(const struct state *s, const struct a_case *c);
 bool cell_wait(const struct model *m, struct state *s, int t, int k);
 bool cell_poll(const struct state *s, const struct op *op);
 bool cell_info(const struct model *m, const struct state *s, const struct op *op);
+
+/* lock.c */
+bool lock_ready(const struct model *m, const struct state *s, int t, const struct a_case *c);
+bool lock_visit(const struct model *m, struct state *s, int t, int k);
+bool lock_unlock(const struct model *m, struct state *s, int t);
+bool lock_downgrade(const struct model *m, struct state *s, int t);
+bool lock_die(struct state *s, int t);
+bool lock_is_left(const struct state *s, int t);
+void lock_forget(struct state *s, int t);
+bool lock_settle(const struct model *m, struct state *s);
+int lock_steps(const struct state *s, struct step *steps);
+bool lock_bury(const struct model *m, struct state *s, int t);
+bool lock_rests(const struct state *s);
+bool lock_poll(const struct model *m, const struct state *s, const struct op *op);
+bool lock_info(const struct state *s, const struct op *op);
 
 /* context.c */
 void context_start(const struct program *p, struct state *s);

@@ -15,11 +15,16 @@ static bool poll_object(const struct model *m, struct state *s, int t)
 		return finish(s, t);
 	if (op->obj < CHANNELS)
 		same = channel_poll(m, s, op);
+	else if (op->obj == LOCK)
+		same = lock_poll(m, s, op);
 	else if (!(right & R))
 		same = !op->size;
+	else if (op->obj == GROUP)
+		same = group_poll(s, op);
+	else if (op->obj == CELL)
+		same = cell_poll(s, op);
 	else
-		same = op->obj == GROUP ? group_poll(s, op) :
-		       op->obj == CELL ? cell_poll(s, op) : context_poll(s, op);
+		same = context_poll(s, op);
 	return same && finish(s, t);
 }
 
@@ -40,6 +45,9 @@ static bool case_ready(const struct model *m, const struct state *s, int t, int 
 		return context_ready(s, c);
 	case CHANFD_CASE_CHANGED:
 		return cell_ready(s, c);
+	case CHANFD_CASE_LOCK:
+	case CHANFD_CASE_READ_LOCK:
+		return lock_ready(m, s, t, c);
 	}
 	return s->event;
 }
@@ -71,6 +79,8 @@ static bool may_give_up(const struct model *m, const struct state *s, int t)
 		if (gave_up(op) && (type == CHANFD_CASE_DONE || type == CHANFD_CASE_DRAINED ||
 				    type == CHANFD_CASE_POLL))
 			continue;
+		if (type == CHANFD_CASE_LOCK && lock_is_left(s, t))
+			continue;
 		if (case_ready(m, s, t, k))
 			return false;
 	}
@@ -89,7 +99,7 @@ static bool is_wrong(const struct model *m, const struct state *s, int t, int er
 		const struct a_case *c = &op->cases[k];
 		const struct a_channel *ch = &m->program->channel[c->obj % CHANNELS];
 		u8 right = case_rights(s, t, c);
-		u8 needed = c->op == CHANFD_CASE_SEND ? W : R;
+		u8 needed = c->op == CHANFD_CASE_SEND || c->op == CHANFD_CASE_LOCK ? W : R;
 
 		if (!right) {
 			/* A select's case that has no file is never ready. */
@@ -98,6 +108,8 @@ static bool is_wrong(const struct model *m, const struct state *s, int t, int er
 			continue;
 		}
 		if (error == EPERM && !(right & needed))
+			return true;
+		if (error == EINVAL && c->op == CHANFD_CASE_READ_LOCK && !m->program->lock.rw)
 			return true;
 		if (error == EBADF && op->flags & FILE_CALL && !(right & needed))
 			return true;
@@ -167,6 +179,9 @@ static bool visit(const struct model *m, struct state *s, struct step step)
 		return context_visit(m, s, t, k);
 	case CHANFD_CASE_CHANGED:
 		return cell_wait(m, s, t, k);
+	case CHANFD_CASE_LOCK:
+	case CHANFD_CASE_READ_LOCK:
+		return lock_visit(m, s, t, k);
 	}
 	if (!s->event || !did_case(op, k) || op->failed || op->size != POLLIN)
 		return false;
@@ -177,6 +192,8 @@ static bool is_info(const struct model *m, const struct state *s, const struct o
 {
 	if (op->obj < CHANNELS)
 		return channel_info(s, op);
+	if (op->obj == LOCK)
+		return lock_info(s, op);
 	return op->obj == GROUP ? group_info(s, op) : cell_info(m, s, op);
 }
 
@@ -209,6 +226,12 @@ static bool whole(const struct model *m, struct state *s, int t)
 		return cell_store(m, s, t);
 	case OP_READ:
 		return cell_read(m, s, t);
+	case OP_UNLOCK:
+		return lock_unlock(m, s, t);
+	case OP_DOWNGRADE:
+		return lock_downgrade(m, s, t);
+	case OP_DIE:
+		return lock_die(s, t);
 	case OP_INFO:
 		if (op->ret || !is_info(m, s, op))
 			return false;
@@ -225,8 +248,7 @@ static bool whole(const struct model *m, struct state *s, int t)
 	return finish(s, t);
 }
 
-/* Does the step; false if it can't be, or was not what happened. */
-bool model_step(const struct model *m, struct state *s, struct step step)
+static bool do_step(const struct model *m, struct state *s, struct step step)
 {
 	const struct op *op = m->op[step.thread];
 
@@ -248,9 +270,17 @@ bool model_step(const struct model *m, struct state *s, struct step step)
 		return channel_return(m, s, step.thread);
 	case REACH:
 		return context_reach(m, s, step.thread);
+	case BURY:
+		return lock_bury(m, s, step.thread);
 	default:
 		return context_step(s, step);
 	}
+}
+
+/* Does the step; false if it can't be, or was not what happened. */
+bool model_step(const struct model *m, struct state *s, struct step step)
+{
+	return do_step(m, s, step) && lock_settle(m, s);
 }
 
 /* The steps that the operation of a thread may take, and that could agree with what
@@ -315,6 +345,13 @@ static bool somebody_releases(const struct model *m, const struct state *s)
 	return false;
 }
 
+/* Does it keep others away just by waiting? */
+static bool is_pending_writer(const struct model *m, const struct a_case *c)
+{
+	return m->program->lock.rw &&
+	       (c->op == CHANFD_CASE_LOCK || c->op == CHANFD_CASE_READ_LOCK);
+}
+
 /*
  * To wait where nothing comes of it. That matters only if others can know: all slept
  * meanwhile, or somebody found a sender and then could not take its message; or if it had
@@ -336,7 +373,7 @@ static int idle_steps(const struct model *m, const struct state *s, struct step 
 			if (case_rights(s, t, c) && !did_case(op, k) && !may_return(op, k) &&
 			    !(s->thread[t].visited & 1 << k) &&
 			    (op->slept || (probed && c->op == CHANFD_CASE_SEND) ||
-			     (releases && gave_up(op))))
+			     (releases && gave_up(op)) || is_pending_writer(m, c)))
 				steps[n++] = (struct step){ VISIT, t, k, 0 };
 		}
 	}
@@ -357,6 +394,7 @@ int model_steps(const struct model *m, const struct state *s, int first, bool qu
 		if (t != first)
 			n += thread_steps(m, s, t, steps + n);
 	n += context_steps(s, steps + n);
+	n += lock_steps(s, steps + n);
 	return quiet ? n : n + idle_steps(m, s, steps + n);
 }
 
@@ -370,11 +408,12 @@ bool model_begin(const struct model *m, struct state *s, int t)
 	th->phase = ACTIVE;
 	th->visited = 0;
 	th->released = false;
+	s->lock.leaving &= ~(1 << t);
 	/* It is pending until the end of a call: this one, if it came after the last. To send
-	 * one is no call, nor to read a page, and to derive a context may be none.
+	 * one is no call, nor to read a page or to die; to derive a context may be none.
 	 */
 	if (th->signal && op->kind != OP_SIGNAL && op->kind != OP_READ &&
-	    op->kind != OP_DERIVE && th->age++ > 1) {
+	    op->kind != OP_DIE && op->kind != OP_DERIVE && th->age++ > 1) {
 		th->signal = 0;
 		th->age = 0;
 	}
@@ -412,10 +451,12 @@ bool model_quiet(const struct model *m, const struct state *s, u8 asleep)
 			    (op->cases[k].op == CHANFD_CASE_SEND ||
 			     op->cases[k].op == CHANFD_CASE_RECV ||
 			     op->cases[k].op == CHANFD_CASE_WAIT ||
-			     op->cases[k].op == CHANFD_CASE_CHANGED))
+			     op->cases[k].op == CHANFD_CASE_CHANGED ||
+			     op->cases[k].op == CHANFD_CASE_LOCK ||
+			     op->cases[k].op == CHANFD_CASE_READ_LOCK))
 				return false;
 	}
-	return contexts_rest(s);
+	return contexts_rest(s) && lock_rests(s);
 }
 
 /* The objects as they were made, and who has handles. */

@@ -104,6 +104,9 @@ static inline void list_splice_tail_init(struct list_head *list, struct list_hea
 #define list_entry(ptr, type, m)	container_of(ptr, type, m)
 #define list_first_entry(ptr, type, m)	list_entry((ptr)->next, type, m)
 
+#define list_first_entry_or_null(head, type, m) \
+	(list_empty(head) ? NULL : list_first_entry(head, type, m))
+
 #define list_for_each(pos, head) \
 	for (pos = (head)->next; pos != (head); pos = pos->next)
 
