@@ -42,6 +42,8 @@
 #define THREAD_ARG(n)	(MEMORY + (n) * 0x1000000ULL)
 #define THREAD_ELEMENTS(n) (THREAD_ARG(n) + 0x100000)
 #define THREAD_LOOSE(n)	(THREAD_ARG(n) + 0x800000)
+#define PARCEL_AT	(MEMORY + 0x3000000)
+#define PARCEL_FDS_AT	(PARCEL_AT + 1024)
 #define DATA_AT		(MEMORY + 0x4000000)
 #define COLD_AT		(MEMORY + 0x5000000)
 #define READ_ONLY_AT	(MEMORY + 0x6000000)
@@ -49,10 +51,12 @@
 #define KERNEL_ADDRESS	0xffff888000001000ULL
 #define ARG_BYTES	4096
 #define ELEMENTS_BYTES	(256 << 10)
+#define PARCEL_BYTES	4096
 #define DATA_BYTES	(512 << 10)
 
 /* Programs' descriptors are between these; with so few, one fd_set has them all. */
 #define FIRST_FD	40
+#define LOCK_FD(thread)	(FIRST_FD - 1 - (thread))
 #define LAST_FD		80
 
 #define TICK		5000000		/* of the watchdog, in nanoseconds */
@@ -94,7 +98,7 @@ static atomic_bool is_open[LAST_FD];
 static atomic_int children[MAX_CHILDREN];
 static atomic_int nr_children;
 static bool in_child;
-static atomic_bool passed;
+static atomic_bool passed, received;
 static int device, probe, account, messages, mail[2];
 
 /* Descriptors */
@@ -206,6 +210,19 @@ long overwrite_other(int offset, uint64_t value)
 	return 0;
 }
 
+/* One set of them for both threads, so that they come to be used. */
+long write_descriptors(const int *fds, int nr)
+{
+	memcpy((void *)PARCEL_FDS_AT, fds, (size_t)nr * sizeof(*fds));
+	return 0;
+}
+
+long write_parcel(const struct chanfd_parcel *parcel)
+{
+	memcpy((void *)PARCEL_AT, parcel, sizeof(*parcel));
+	return 0;
+}
+
 /* Values */
 
 static uint64_t now(void)
@@ -231,6 +248,10 @@ static uint64_t resolve(const struct value *v)
 		return self->arg + ARG_BYTES + v->number;
 	case ELEMENTS_AT:
 		return THREAD_ELEMENTS(self->number) + v->number;
+	case PARCEL:
+		return PARCEL_AT + v->number;
+	case PARCEL_FDS:
+		return PARCEL_FDS_AT + v->number;
 	case DATA:
 		return DATA_AT + v->number;
 	case DATA_END:
@@ -333,6 +354,50 @@ static long call_ioctl(const struct step *s, int fd, uint64_t arg)
 	return ioctl(fd, number, arg);
 }
 
+/*
+ * A wait for a condition does not end until it has its lock again, which the other thread
+ * may never give back: the watchdog does that, by a descriptor of its own.
+ */
+static void keep_lock(const struct step *s, uint64_t arg)
+{
+	const struct chanfd_condition_wait *wait = (void *)arg;
+
+	if (calls[s->call].ioctl == CHANFD_IOC_CONDITION_WAIT && !in_child &&
+	    arg >= self->arg && arg + sizeof(*wait) <= self->arg + ARG_BYTES &&
+	    wait->lock >= FIRST_FD)
+		dup2(wait->lock, LOCK_FD(self->number));
+}
+
+static void forget_lock(const struct step *s)
+{
+	if (calls[s->call].ioctl == CHANFD_IOC_CONDITION_WAIT && !in_child)
+		dup2(device, LOCK_FD(self->number));
+}
+
+static void unlock(int thread)
+{
+	uint32_t flags = 0;
+
+	ioctl(LOCK_FD(thread), CHANFD_IOC_UNLOCK, &flags);
+	flags = CHANFD_SHARED;
+	ioctl(LOCK_FD(thread), CHANFD_IOC_UNLOCK, &flags);
+}
+
+/* May the call have received descriptors that only a message told of? */
+static bool may_receive(const struct step *s)
+{
+	const struct call *call = &calls[s->call];
+	int i;
+
+	for (i = 0; call->fields[i].name; i++)
+		if (call->ioctl == CHANFD_IOC_RECV && call->fields[i].kind == FDS)
+			return s->fields[i].number || s->fields[i].base;
+	for (i = 0; call->ioctl == CHANFD_IOC_SELECT && i < s->nr_elements; i++)
+		if (s->elements[i][2].number & CHANFD_CASE_PARCEL)
+			return true;
+	return false;
+}
+
 static void take_step(const struct step *s)
 {
 	const struct call *call = &calls[s->call];
@@ -346,8 +411,8 @@ static void take_step(const struct step *s)
 	/* Those that this process needs are not for programs. */
 	if (fd < FIRST_FD && fd != device)
 		fd = -1;
-	self->arg = call->ioctl && !call->makes ? THREAD_LOOSE(self->number) :
-		THREAD_ARG(self->number);
+	self->arg = call->ioctl && !call->makes && !call->steady ?
+		THREAD_LOOSE(self->number) : THREAD_ARG(self->number);
 	if (call->parts)
 		encode_elements(s);
 	if (call->ioctl) {
@@ -357,6 +422,7 @@ static void take_step(const struct step *s)
 		for (i = 0; call->fields[i].name; i++)
 			((uint64_t *)arg)[i] = resolve(&s->fields[i]);
 	}
+	keep_lock(s, arg);
 	if (fail)
 		set_fail_nth(s->fail);
 	atomic_fetch_add(&self->calls, 1);
@@ -364,14 +430,19 @@ static void take_step(const struct step *s)
 	atomic_fetch_add(&self->calls, 1);
 	if (fail)
 		set_fail_nth(0);
+	forget_lock(s);
+	if (ret >= 0 && may_receive(s))
+		atomic_store(&received, true);
 	if (ret < 0 || !call->makes)
 		return;
 	if (call->pair) {
-		const int *pair = (const int *)(arg + call->pair_at);
+		const int *pair = (const int *)(arg + call->made_at);
 
 		opened(pair[0], s->out[0]);
 		if (pair[1] >= 0)
 			opened(pair[1], s->out[1]);
+	} else if (call->made_at) {
+		opened(*(const int *)(arg + call->made_at), s->out[0]);
 	} else {
 		opened((int)ret, s->out[0]);
 	}
@@ -458,8 +529,10 @@ static void *watchdog(void *arg)
 		for (i = 0; i < NR_THREADS; i++) {
 			unsigned int n = atomic_load(&threads[i].calls);
 
-			if (n & 1 && n == seen[i][0] && n == seen[i][1])
+			if (n & 1 && n == seen[i][0] && n == seen[i][1]) {
 				signal_thread(&threads[i], SIGUSR1);
+				unlock(i);
+			}
 			seen[i][1] = seen[i][0];
 			seen[i][0] = n;
 		}
@@ -487,6 +560,7 @@ static void set_up_memory(void)
 		{ THREAD_ARG(1), ARG_BYTES, PROT_READ | PROT_WRITE },
 		{ THREAD_ELEMENTS(1), ELEMENTS_BYTES, PROT_READ | PROT_WRITE },
 		{ THREAD_LOOSE(1), ARG_BYTES, PROT_READ | PROT_WRITE },
+		{ PARCEL_AT, PARCEL_BYTES, PROT_READ | PROT_WRITE },
 		{ DATA_AT, DATA_BYTES, PROT_READ | PROT_WRITE },
 		{ COLD_AT, DATA_BYTES, PROT_READ | PROT_WRITE },
 		{ READ_ONLY_AT, DATA_BYTES, PROT_READ },
@@ -605,6 +679,8 @@ static void close_all(void)
 	while (atomic_load(&passed) && (fd = take_mail()) >= 0)
 		close(fd);
 	atomic_store(&passed, false);
+	if (atomic_exchange(&received, false))
+		close_range(FIRST_FD, LAST_FD - 1, 0);
 }
 
 static const char *descriptors_left(void)

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "../../uapi/chanfd.h"
 #include "program.h"
 
 #define NR_THREADS	2
@@ -22,6 +23,8 @@ long close_descriptor(int fd);
 long fork_child(void);
 long signal_other(void);
 long evict_cold(void);
+long write_descriptors(const int *fds, int nr);
+long write_parcel(const struct chanfd_parcel *parcel);
 long overwrite_other(int offset, uint64_t value);
 
 #endif /* FUZZ_EXECUTE_H */

@@ -44,14 +44,18 @@
 #define CAPACITIES								\
 	NUMBERS(0, 0, 0, 1, 1, 2, 3, 4, 7, 64, 1500, 1048576, 1048577)
 #define BATCHES		NUMBERS(1, 1, 1, 1, 2, 2, 3, 5, 17, 70, 0, 1023, 1024, 1025)
+#define VALUE_SIZES	NUMBERS(8, 8, 8, 8, 0, 1, 100, 4031, 4032, 4033, 65535, 65536, 65537)
+#define VERSIONS	NUMBERS(0, 0, 1, 1, 2, 3, -1)
 #define ERRNOS		NUMBERS(0, 0, 0, 1, 32, 130, 511, 512, 4095, 4096, -1)
 #define EVENTS		NUMBERS(1, 1, 4, 5, 0, 8, 0x10, 0x2001, 0xffff, 0x10000)
 
 /* ioctls */
 
+static const struct field no_arguments[] = { END };
+
 static const struct field channel[] = {
 	M(chanfd_channel, flags, FLAGS, .bits = CHANFD_PAIR | CHANFD_NONBLOCK | CHANFD_INHERIT |
-	  CHANFD_VARIABLE),
+	  CHANFD_VARIABLE | CHANFD_FDS),
 	M(chanfd_channel, elem_size, NUMBER, MESSAGE_SIZES),
 	M(chanfd_channel, capacity, NUMBER, CAPACITIES),
 	M(chanfd_channel, reserved, OUT),
@@ -85,17 +89,54 @@ static const struct field context[] = {
 	END
 };
 
-static const struct field transfer[] = {
-	M(chanfd_transfer, flags, FLAGS, .bits = CHANFD_NONBLOCK),
-	M(chanfd_transfer, context, OPTIONAL, .types = CONTEXT, .rights = R),
-	M(chanfd_transfer, deadline, DEADLINE),
-	M(chanfd_transfer, buf, POINTER),
-	M(chanfd_transfer, sizes, ELEMENTS),
-	M(chanfd_transfer, size, BYTES),
-	M(chanfd_transfer, count, COUNT, BATCHES),
-	M(chanfd_transfer, seq, OUT),
+static const struct field lock[] = {
+	M(chanfd_lock, flags, FLAGS, .bits = CHANFD_PAIR | CHANFD_INHERIT | CHANFD_RW |
+	  CHANFD_HANDOFF | CHANFD_BARGING),
+	M(chanfd_lock, reserved, OUT),
+	M(chanfd_lock, name, STRING),
+	M(chanfd_lock, fd, OUT),
+	M(chanfd_lock, id, OUT),
 	END
 };
+
+static const struct field condition[] = {
+	M(chanfd_condition, flags, FLAGS, .bits = CHANFD_PAIR | CHANFD_INHERIT),
+	M(chanfd_condition, reserved, OUT),
+	M(chanfd_condition, name, STRING),
+	M(chanfd_condition, fd, OUT),
+	M(chanfd_condition, id, OUT),
+	END
+};
+
+static const struct field cell[] = {
+	M(chanfd_cell, flags, FLAGS, .bits = CHANFD_PAIR | CHANFD_INHERIT),
+	M(chanfd_cell, size, NUMBER, VALUE_SIZES),
+	M(chanfd_cell, name, STRING),
+	M(chanfd_cell, fd, OUT),
+	M(chanfd_cell, id, OUT),
+	END
+};
+
+/* To send and to receive, and what receives descriptors: then its argument is steady. */
+#define TRANSFER(set, lease_kind) {						\
+	M(chanfd_transfer, flags, FLAGS, .bits = (set)),			\
+	M(chanfd_transfer, context, OPTIONAL, .types = CONTEXT, .rights = R),	\
+	M(chanfd_transfer, deadline, DEADLINE),					\
+	M(chanfd_transfer, buf, POINTER),					\
+	M(chanfd_transfer, sizes, ELEMENTS),					\
+	M(chanfd_transfer, size, BYTES),					\
+	M(chanfd_transfer, count, COUNT, BATCHES),				\
+	M(chanfd_transfer, seq, OUT),						\
+	M(chanfd_transfer, fds, FDS),						\
+	M(chanfd_transfer, nr_fds, NUMBER, NUMBERS(0, 1, 1, 2, 3, 4, 16, 17)),	\
+	M(chanfd_transfer, lease, lease_kind, .types = LEASE),			\
+	M(chanfd_transfer, redelivered, OUT),					\
+	M(chanfd_transfer, reserved, OUT),					\
+	END									\
+}
+
+static const struct field transfer[] = TRANSFER(CHANFD_NONBLOCK, OUT);
+static const struct field transfer_leased[] = TRANSFER(CHANFD_NONBLOCK | CHANFD_LEASED, OPTIONAL);
 
 static const struct field transfer_sizes[] = {
 	{ .name = "bytes", .size = 4, .kind = NUMBER, MESSAGE_SIZES },
@@ -170,11 +211,59 @@ static const struct field select_case[] = {
 	M(chanfd_case, fd, HANDLE, .types = OURS | FOREIGN | EPOLL, .rights = R),
 	M(chanfd_case, op, NUMBER, NUMBERS(CHANFD_CASE_SEND, CHANFD_CASE_RECV, CHANFD_CASE_WAIT,
 					   CHANFD_CASE_DONE, CHANFD_CASE_DRAINED,
-					   CHANFD_CASE_POLL, 0, 7)),
-	M(chanfd_case, flags, FLAGS, .bits = CHANFD_CASE_BROKEN),
+					   CHANFD_CASE_POLL, CHANFD_CASE_LOCK,
+					   CHANFD_CASE_READ_LOCK, CHANFD_CASE_CHANGED, 0, 10)),
+	M(chanfd_case, flags, FLAGS, .bits = CHANFD_CASE_BROKEN | CHANFD_CASE_PARCEL),
 	M(chanfd_case, buf, POINTER),
 	M(chanfd_case, size, BYTES),
 	M(chanfd_case, reserved, OUT),
+	END
+};
+
+static const struct field acquire[] = {
+	M(chanfd_acquire, flags, FLAGS, .bits = CHANFD_NONBLOCK | CHANFD_SHARED),
+	M(chanfd_acquire, context, OPTIONAL, .types = CONTEXT, .rights = R),
+	M(chanfd_acquire, deadline, DEADLINE),
+	END
+};
+
+static const struct field unlock[] = {
+	{ .name = "flags", .size = 4, .kind = FLAGS, .bits = CHANFD_SHARED | CHANFD_GIVE_UP },
+	END
+};
+
+static const struct field condition_wait[] = {
+	M(chanfd_condition_wait, flags, OUT),
+	M(chanfd_condition_wait, lock, HANDLE, .types = LOCK, .rights = W),
+	M(chanfd_condition_wait, context, OPTIONAL, .types = CONTEXT, .rights = R),
+	M(chanfd_condition_wait, reserved, OUT),
+	M(chanfd_condition_wait, deadline, DEADLINE),
+	END
+};
+
+static const struct field signals[] = {
+	{ .name = "waiters", .size = 4, .kind = NUMBER, NUMBERS(0, 1, 1, 1, 2, -1, -1) },
+	END
+};
+
+static const struct field load[] = {
+	M(chanfd_load, flags, OUT),
+	M(chanfd_load, tag, OUT),
+	M(chanfd_load, buf, POINTER),
+	M(chanfd_load, size, NUMBER, VALUE_SIZES),
+	M(chanfd_load, reserved, OUT),
+	M(chanfd_load, version, OUT),
+	END
+};
+
+static const struct field store[] = {
+	M(chanfd_store, flags, FLAGS, .bits = CHANFD_IF_VERSION | CHANFD_SWAP),
+	M(chanfd_store, tag, NUMBER, NUMBERS(0, 0, 0, 1)),
+	M(chanfd_store, buf, POINTER),
+	M(chanfd_store, old, POINTER),
+	M(chanfd_store, size, NUMBER, VALUE_SIZES),
+	M(chanfd_store, old_size, NUMBER, VALUE_SIZES),
+	M(chanfd_store, version, NUMBER, VERSIONS),
 	END
 };
 
@@ -207,6 +296,8 @@ static const struct field channel_info[] = {
 	M(chanfd_channel_info, received, OUT),
 	M(chanfd_channel_info, returned, OUT),
 	M(chanfd_channel_info, dropped, OUT),
+	M(chanfd_channel_info, leased, OUT),
+	M(chanfd_channel_info, files, OUT),
 	END
 };
 
@@ -233,9 +324,34 @@ static const struct field context_info[] = {
 	END
 };
 
-/* System calls. Those that could wait are ended by the watchdog in execute.c. */
+static const struct field lock_info[] = {
+	M(chanfd_lock_info, flags, OUT),
+	M(chanfd_lock_info, state, OUT),
+	M(chanfd_lock_info, holder, OUT),
+	M(chanfd_lock_info, readers, OUT),
+	M(chanfd_lock_info, waiting_writers, OUT),
+	M(chanfd_lock_info, waiting_readers, OUT),
+	M(chanfd_lock_info, dead, OUT),
+	M(chanfd_lock_info, reserved, OUT),
+	END
+};
 
-static const struct field no_arguments[] = { END };
+static const struct field condition_info[] = {
+	M(chanfd_condition_info, waiters, OUT),
+	M(chanfd_condition_info, reserved, OUT),
+	END
+};
+
+static const struct field cell_info[] = {
+	M(chanfd_cell_info, version, OUT),
+	M(chanfd_cell_info, size, OUT),
+	M(chanfd_cell_info, tag, OUT),
+	M(chanfd_cell_info, max, OUT),
+	M(chanfd_cell_info, waiters, OUT),
+	END
+};
+
+/* System calls. Those that could wait are ended by the watchdog in execute.c. */
 
 static const struct field buffer[] = {
 	A(0, buf, POINTER),
@@ -457,9 +573,12 @@ static const struct field mapping[] = {
 static long do_mmap(int fd, uint64_t *a)
 {
 	void *p = mmap(NULL, a[0], (int)a[1], (int)a[2], fd, (off_t)a[3]);
+	uint64_t i;
 
 	if (p == MAP_FAILED)
 		return -1;
+	for (i = 0; a[1] & PROT_READ && i < a[0]; i += 4096)
+		(void)((volatile char *)p)[i];
 	munmap(p, a[0]);
 	return 0;
 }
@@ -503,8 +622,49 @@ static long do_evict(int fd, uint64_t *a)
 	return evict_cold();
 }
 
+/* What messages carry is put in memory beforehand, where transfers and cases find it. */
+
+static const struct field descriptors[] = {
+	A(0, first, HANDLE, .types = ANY),
+	A(1, second, HANDLE, .types = ANY),
+	A(2, third, HANDLE, .types = ANY),
+	END
+};
+
+static long do_descriptors(int fd, uint64_t *a)
+{
+	const int fds[] = { (int)a[0], (int)a[1], (int)a[2] };
+
+	(void)fd;
+	return write_descriptors(fds, ARRAY_SIZE(fds));
+}
+
+static const struct field parcel[] = {
+	M(chanfd_parcel, buf, POINTER),
+	M(chanfd_parcel, fds, FDS),
+	M(chanfd_parcel, size, NUMBER, MESSAGE_SIZES),
+	M(chanfd_parcel, flags, FLAGS, .bits = CHANFD_LEASED),
+	M(chanfd_parcel, nr_fds, NUMBER, NUMBERS(0, 1, 1, 2, 3, 4, 16, 17)),
+	M(chanfd_parcel, lease, OPTIONAL, .types = LEASE),
+	M(chanfd_parcel, redelivered, OUT),
+	M(chanfd_parcel, reserved, OUT),
+	END
+};
+
+static long do_parcel(int fd, uint64_t *a)
+{
+	const struct chanfd_parcel p = {
+		.buf = a[0], .fds = a[1], .size = (uint32_t)a[2], .flags = (uint32_t)a[3],
+		.nr_fds = (uint32_t)a[4], .lease = (int32_t)a[5],
+		.redelivered = (uint32_t)a[6], .reserved = (uint32_t)a[7],
+	};
+
+	(void)fd;
+	return write_parcel(&p);
+}
+
 static const struct field other_memory[] = {
-	A(0, offset, NUMBER, NUMBERS(0, 4, 8, 16, 24, 28, 32, 36, 40)),
+	A(0, offset, NUMBER, NUMBERS(0, 4, 8, 16, 24, 28, 32, 36, 40, 48, 56, 60)),
 	A(1, value, NUMBER, NUMBERS(0, 1, -1, 0xffff, 0x100000001, 0x7fffffff7fffffff)),
 	END
 };
@@ -518,7 +678,7 @@ static long do_overwrite(int fd, uint64_t *a)
 #define IOCTL(label, number, ...)						\
 	{ .name = #label, .define = #number, .ioctl = number, ##__VA_ARGS__ }
 #define CALL(label, ...)	{ .name = #label, .run = do_##label, ##__VA_ARGS__ }
-#define MAKES_PAIR(type, member) .pair = true, .pair_at = offsetof(struct type, member)
+#define MAKES_PAIR(type, member) .pair = true, .made_at = offsetof(struct type, member)
 
 const struct call calls[] = {
 	IOCTL(channel, CHANFD_IOC_CHANNEL, .types = DEVICE, .weight = 10, .fields = channel,
@@ -527,6 +687,12 @@ const struct call calls[] = {
 	      .makes = WAITGROUP, MAKES_PAIR(chanfd_waitgroup, fd)),
 	IOCTL(context, CHANFD_IOC_CONTEXT, .types = DEVICE | CONTEXT, .weight = 8,
 	      .fields = context, .makes = CONTEXT, MAKES_PAIR(chanfd_context, fd)),
+	IOCTL(lock_new, CHANFD_IOC_LOCK_NEW, .types = DEVICE, .weight = 6, .fields = lock,
+	      .makes = LOCK, MAKES_PAIR(chanfd_lock, fd)),
+	IOCTL(condition, CHANFD_IOC_CONDITION, .types = DEVICE, .weight = 4, .fields = condition,
+	      .makes = CONDITION, MAKES_PAIR(chanfd_condition, fd)),
+	IOCTL(cell, CHANFD_IOC_CELL, .types = DEVICE, .weight = 5, .fields = cell,
+	      .makes = CELL, MAKES_PAIR(chanfd_cell, fd)),
 	IOCTL(select, CHANFD_IOC_SELECT, .types = DEVICE | OURS, .weight = 20,
 	      .fields = select_call, .parts = select_case,
 	      .stride = sizeof(struct chanfd_case)),
@@ -537,6 +703,10 @@ const struct call calls[] = {
 	      .fields = transfer, .parts = transfer_sizes, .stride = 4),
 	IOCTL(recv, CHANFD_IOC_RECV, .types = CHANNEL, .rights = R, .weight = 16,
 	      .fields = transfer, .parts = transfer_sizes, .stride = 4),
+	IOCTL(recv_leased, CHANFD_IOC_RECV, .types = CHANNEL, .rights = R, .weight = 10,
+	      .fields = transfer_leased, .parts = transfer_sizes, .stride = 4, .makes = LEASE,
+	      .made_at = offsetof(struct chanfd_transfer, lease)),
+	IOCTL(commit, CHANFD_IOC_COMMIT, .types = LEASE, .weight = 6, .fields = no_arguments),
 	IOCTL(channel_close, CHANFD_IOC_CLOSE, .types = CHANNEL, .rights = W, .weight = 3,
 	      .fields = channel_close),
 	IOCTL(channel_info, CHANFD_IOC_CHANNEL_INFO, .types = CHANNEL, .weight = 1,
@@ -554,6 +724,20 @@ const struct call calls[] = {
 	      .fields = value),
 	IOCTL(context_info, CHANFD_IOC_CONTEXT_INFO, .types = CONTEXT, .rights = R,
 	      .weight = 1, .fields = context_info),
+	IOCTL(lock, CHANFD_IOC_LOCK, .types = LOCK, .weight = 10, .fields = acquire),
+	IOCTL(unlock, CHANFD_IOC_UNLOCK, .types = LOCK, .weight = 8, .fields = unlock),
+	IOCTL(downgrade, CHANFD_IOC_DOWNGRADE, .types = LOCK, .weight = 2,
+	      .fields = no_arguments),
+	IOCTL(lock_info, CHANFD_IOC_LOCK_INFO, .types = LOCK, .weight = 1, .fields = lock_info),
+	IOCTL(condition_wait, CHANFD_IOC_CONDITION_WAIT, .types = CONDITION, .rights = R,
+	      .weight = 10, .fields = condition_wait, .steady = true),
+	IOCTL(signals, CHANFD_IOC_SIGNAL, .types = CONDITION, .rights = W, .weight = 6,
+	      .fields = signals),
+	IOCTL(condition_info, CHANFD_IOC_CONDITION_INFO, .types = CONDITION, .weight = 1,
+	      .fields = condition_info),
+	IOCTL(load, CHANFD_IOC_LOAD, .types = CELL, .rights = R, .weight = 6, .fields = load),
+	IOCTL(store, CHANFD_IOC_STORE, .types = CELL, .rights = W, .weight = 8, .fields = store),
+	IOCTL(cell_info, CHANFD_IOC_CELL_INFO, .types = CELL, .weight = 1, .fields = cell_info),
 	CALL(read, .types = CHANNEL | FOREIGN, .rights = R, .weight = 8, .fields = buffer),
 	CALL(write, .types = CHANNEL | FOREIGN, .rights = W, .weight = 8, .fields = buffer),
 	CALL(pread, .types = OURS, .rights = R, .weight = 1, .fields = buffer),
@@ -576,12 +760,14 @@ const struct call calls[] = {
 	CALL(reopen, .types = OURS, .weight = 1, .fields = no_arguments, .makes = OURS),
 	CALL(fdinfo, .types = OURS, .weight = 3, .fields = no_arguments),
 	CALL(setfl, .types = OURS, .weight = 3, .fields = file_flags),
-	CALL(mmap, .types = OURS | DEVICE, .weight = 1, .fields = mapping),
+	CALL(mmap, .types = OURS | DEVICE, .weight = 4, .fields = mapping),
 	CALL(ioctl, .types = OURS | DEVICE, .weight = 1, .fields = number),
 	CALL(close, .types = OURS | FOREIGN | EPOLL, .weight = 12, .fields = no_arguments),
 	CALL(fork, .weight = 1, .fields = no_arguments),
 	CALL(signal, .weight = 2, .fields = no_arguments),
 	CALL(evict, .weight = 2, .fields = no_arguments),
+	CALL(descriptors, .weight = 3, .fields = descriptors),
+	CALL(parcel, .weight = 3, .fields = parcel),
 	CALL(overwrite, .weight = 3, .fields = other_memory),
 };
 

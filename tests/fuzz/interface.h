@@ -22,6 +22,7 @@ enum kind {
 	BYTES,		/* how many bytes the messages have */
 	DEADLINE,
 	STRING,		/* bytes, usually NUL-terminated */
+	FDS,		/* pointer to descriptors, or 0: see write_descriptors() */
 };
 
 /* Types of descriptors. */
@@ -33,7 +34,11 @@ enum {
 	CONTEXT		= 1 << 4,
 	FOREIGN		= 1 << 5,	/* that can be polled, read and written */
 	EPOLL		= 1 << 6,
-	OURS		= CHANNEL | WAITGROUP | TOKEN | CONTEXT,
+	LOCK		= 1 << 7,
+	CONDITION	= 1 << 8,
+	CELL		= 1 << 9,
+	LEASE		= 1 << 10,
+	OURS		= CHANNEL | WAITGROUP | TOKEN | CONTEXT | LOCK | CONDITION | CELL | LEASE,
 	ANY		= DEVICE | OURS | FOREIGN | EPOLL,
 };
 
@@ -79,8 +84,9 @@ struct field {
  * @rights:	that it needs
  * @weight:	how often it is chosen
  * @makes:	type of descriptors that it makes; OURS: the same as what it is for
- * @pair:	they are two, found at @pair_at of its argument; else one is returned
- * @pair_at:	see @pair
+ * @pair:	they are two, found at @made_at of its argument
+ * @made_at:	where one is that is not returned; 0: it is
+ * @steady:	its argument must stay what it is: the other thread leaves it alone
  * @fields:	of its argument; ends with one without a name
  * @parts:	of its elements, likewise; NULL if it has none
  * @stride:	bytes of an element
@@ -95,7 +101,8 @@ struct call {
 	int weight;
 	unsigned int makes;
 	bool pair;
-	size_t pair_at;
+	size_t made_at;
+	bool steady;
 	const struct field *fields;
 	const struct field *parts;
 	size_t stride;

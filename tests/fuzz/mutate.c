@@ -237,6 +237,8 @@ static struct value make_value(const struct field *f, const struct place *place)
 		return deadline();
 	case STRING:
 		return string();
+	case FDS:
+		return one_in(20) ? memory() : (struct value){ .base = PARCEL_FDS };
 	case BYTES:
 		break;
 	}
@@ -257,18 +259,25 @@ static void make_case(struct value *part, const struct place *place)
 		[CHANFD_CASE_DONE] = { CONTEXT, CHANFD_READ },
 		[CHANFD_CASE_DRAINED] = { CONTEXT, CHANFD_READ },
 		[CHANFD_CASE_POLL] = { OURS | FOREIGN | EPOLL, 0 },
+		[CHANFD_CASE_LOCK] = { LOCK, CHANFD_WRITE },
+		[CHANFD_CASE_READ_LOCK] = { LOCK, CHANFD_READ },
+		[CHANFD_CASE_CHANGED] = { CELL, CHANFD_READ },
 	};
 	struct value *fd = &part[0], *flags = &part[2], *buf = &part[3], *size = &part[4];
 	uint64_t op = part[1].number;
 
-	if (op < CHANFD_CASE_SEND || op > CHANFD_CASE_POLL || part[1].base)
+	if (op < CHANFD_CASE_SEND || op > CHANFD_CASE_CHANGED || part[1].base)
 		return;
 	*fd = one_in(20) ? plain(-1) : handle(place, what[op].types, what[op].rights);
 	if (op != CHANFD_CASE_WAIT && !one_in(30))
 		*flags = plain(0);
-	if (op > CHANFD_CASE_RECV) {
+	if (op <= CHANFD_CASE_RECV && one_in(6)) {
+		*flags = plain(CHANFD_CASE_PARCEL);
+		*buf = (struct value){ .base = PARCEL };
+		*size = plain(0);
+	} else if (op > CHANFD_CASE_RECV) {
 		if (!one_in(30))
-			*buf = plain(0);
+			*buf = plain(op == CHANFD_CASE_CHANGED ? below(4) : 0);
 		*size = plain(op == CHANFD_CASE_POLL ? 1 + 4 * below(2) :
 			      op == CHANFD_CASE_WAIT ? below(2) : 0);
 	} else if (!one_in(20)) {
@@ -295,13 +304,30 @@ static void make_element(struct step *s, int n, const struct place *place)
 			message_size(&s->on, place) : s->elements[n][i - 1].number;
 }
 
-/* Do sizes of messages vary where they go? */
-static bool varies(const struct step *s, const struct place *place)
+/* Was what it is for made with this flag? */
+static bool made_with(const struct step *s, const struct place *place, unsigned int flag)
 {
 	const struct step *maker = s->on.base == HANDLE_AT ? place[s->on.number].maker : NULL;
 	const struct value *set = maker ? field_of(maker, "flags") : NULL;
 
-	return set && set->number & CHANFD_VARIABLE;
+	return set && set->number & flag;
+}
+
+/* A message with descriptors comes alone, and without there is no place for them. */
+static void settle_fds(struct step *s, const struct place *place)
+{
+	bool some = made_with(s, place, CHANFD_FDS) && !one_in(3);
+	const struct field *f = calls[s->call].fields;
+	int i;
+
+	for (i = 0; f[i].name; i++) {
+		if (some && f[i].kind == COUNT)
+			s->fields[i] = plain(1);
+		else if (!some && (f[i].kind == FDS || !strcmp(f[i].name, "nr_fds")))
+			s->fields[i] = plain(0);
+	}
+	if (some && s->nr_elements > 1)
+		s->nr_elements = 1;
 }
 
 /* Lets the number of elements, and the bytes of messages, be right; mostly. */
@@ -309,7 +335,7 @@ static void settle(struct step *s, const struct place *place)
 {
 	const struct call *call = &calls[s->call];
 	bool transfer = call->ioctl == CHANFD_IOC_SEND || call->ioctl == CHANFD_IOC_RECV;
-	bool sized = !transfer || varies(s, place);
+	bool sized = !transfer || made_with(s, place, CHANFD_VARIABLE);
 	uint64_t count = 1, bytes;
 	int i;
 
@@ -324,6 +350,10 @@ static void settle(struct step *s, const struct place *place)
 			s->fields[i] = plain(s->nr_elements);
 		count = s->fields[i].number;
 	}
+	if (transfer && !one_in(20))
+		settle_fds(s, place);
+	if (call->makes == LEASE && !one_in(12))
+		s->fields[0].number |= CHANFD_LEASED;
 	bytes = message_size(&s->on, place) * count;
 	if (transfer && sized && s->nr_elements)
 		for (bytes = 0, i = 0; i < s->nr_elements; i++)

@@ -14,7 +14,8 @@
 
 static const char *const base_names[NR_BASES] = {
 	[HANDLE_AT] = "h", [DEVICE_FD] = "device", [NOW] = "now", [ARG] = "arg",
-	[ARG_END] = "argend", [ELEMENTS_AT] = "elements", [DATA] = "data",
+	[ARG_END] = "argend", [ELEMENTS_AT] = "elements",
+	[PARCEL] = "parcel", [PARCEL_FDS] = "fds", [DATA] = "data",
 	[DATA_END] = "dataend", [COLD] = "cold", [READ_ONLY] = "readonly",
 	[UNMAPPED] = "unmapped", [KERNEL] = "kernel", [TEXT] = "text:", [GAP] = "gap:",
 };

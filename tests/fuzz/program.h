@@ -37,6 +37,8 @@ enum base {
 	ARG,		/* where a thread has its arguments */
 	ARG_END,	/* the end of that memory: what follows is not mapped */
 	ELEMENTS_AT,	/* where a thread has its elements */
+	PARCEL,		/* a struct chanfd_parcel */
+	PARCEL_FDS,	/* descriptors of a message */
 	DATA,		/* memory for messages */
 	DATA_END,
 	COLD,		/* the same, but perhaps not present */
