@@ -32,7 +32,7 @@ static int variables[128][16];
 static bool racy;
 
 /* Handles of the program that runs. */
-static int ch, other, wg, ctx, token;
+static int ch, other, wg, ctx, token, lock, cond, cell;
 
 /* Of races: those for the variable, and all. */
 static int reported, reports;
@@ -766,6 +766,180 @@ static void interrupts(void)
 }
 
 /*
+ * Locks and conditions
+ */
+
+static void locked(void)
+{
+	lock = chanfd_rwmutex(0, "");
+	CHECK(!chanfd_lock(lock, SOON));
+}
+
+static void read_locked(void)
+{
+	lock = chanfd_rwmutex(0, "");
+	CHECK(!chanfd_rlock(lock, SOON));
+}
+
+static void unlocks(void)
+{
+	before();
+	CHECK(!chanfd_unlock(lock));
+	after();
+}
+
+static struct chanfd_lock_info lock_info(void)
+{
+	struct chanfd_lock_info i;
+
+	CHECK(!chanfd_lock_info(lock, &i));
+	return i;
+}
+
+static void unlocks_for_sleeper(void)
+{
+	UNTIL(lock_info().waiting_writers);
+	unlocks();
+}
+
+static void downgrades(void)
+{
+	before();
+	CHECK(!chanfd_downgrade(lock));
+	after();
+}
+
+static void reader_unlocks(void)
+{
+	before();
+	CHECK(!chanfd_runlock(lock));
+	after();
+}
+
+static void locks(void)
+{
+	CHECK(!chanfd_lock(lock, SOON));
+	look();
+}
+
+static void tries_to_lock(void)
+{
+	UNTIL(!chanfd_trylock(lock));
+	look();
+}
+
+static void selects_lock(void)
+{
+	struct chanfd_case c = CHANFD_LOCK(lock);
+
+	CHECK(!chanfd_select(&c, 1, SOON, NULL));
+	look();
+}
+
+static void locks_to_read(void)
+{
+	CHECK(!chanfd_rlock(lock, SOON));
+	look();
+}
+
+/* Readers are no edge to each other. */
+static void access_and_read_unlock(void)
+{
+	++*data;
+	CHECK(!chanfd_runlock(lock));
+}
+
+static void reads_later(void)
+{
+	UNTIL(__atomic_load_n(&finished, __ATOMIC_RELAXED));
+	CHECK(!chanfd_rlock(lock, SOON));
+	++*data;
+}
+
+static void fails_to_lock_later(void)
+{
+	UNTIL(__atomic_load_n(&finished, __ATOMIC_RELAXED));
+	CHECK(chanfd_trylock(lock) && errno == EAGAIN);
+	++*data;
+}
+
+static void access_and_lock(void)
+{
+	++*data;
+	CHECK(!chanfd_unlock(lock) && !chanfd_lock(lock, SOON));
+}
+
+static void a_condition(void)
+{
+	lock = chanfd_mutex(0, "");
+	cond = chanfd_condition(0, "");
+}
+
+static void signals_one(void)
+{
+	before();
+	UNTIL(chanfd_signal(cond) == 1);
+	after();
+}
+
+static void broadcasts(void)
+{
+	before();
+	UNTIL(chanfd_broadcast(cond) == 1);
+	after();
+}
+
+static void waits_for_signal(void)
+{
+	CHECK(!chanfd_lock(lock, SOON));
+	CHECK(!chanfd_condition_wait(cond, lock, SOON));
+	look();
+}
+
+/*
+ * Cells
+ */
+
+static void empty_cell(void)
+{
+	cell = chanfd_cell(sizeof(int), 0, "");
+}
+
+static void stores(void)
+{
+	const int value = 1;
+
+	before();
+	CHECK(!chanfd_store(cell, &value, sizeof(value), NULL));
+	after();
+}
+
+static void loads(void)
+{
+	int value;
+
+	UNTIL(chanfd_load(cell, &value, sizeof(value), NULL) >= 0);
+	look();
+}
+
+static void reads_page(void)
+{
+	const struct chanfd_cell_page *page = chanfd_cell_map(cell);
+	int value;
+
+	CHECK(page);
+	UNTIL(chanfd_cell_read(page, &value, sizeof(value), NULL) >= 0);
+	look();
+	chanfd_cell_unmap(page);
+}
+
+static void waits_for_change(void)
+{
+	CHECK(!chanfd_cell_wait(cell, 0, SOON, NULL));
+	look();
+}
+
+/*
  * All of them
  */
 
@@ -794,12 +968,24 @@ static const struct program {
 	{ "H4: close with a cause", BOTH, unbuffered, closes_with_cause, finds_cause },
 	{ "H4: close, send", BOTH, unbuffered, closes, may_not_send },
 	{ "H4: select", BOTH, unbuffered, closes, selects_end },
+	{ "H5: unlock, lock", BOTH, locked, unlocks, locks },
+	{ "H5: unlock, who locks slept", BOTH, locked, unlocks_for_sleeper, locks },
+	{ "H5: select", BOTH, locked, unlocks, selects_lock },
+	{ "H6: unlock, read-lock", BOTH, locked, unlocks, locks_to_read },
+	{ "H6: downgrade, read-lock", BOTH, locked, downgrades, locks_to_read },
+	{ "H6: read-unlock, lock", BOTH, read_locked, reader_unlocks, locks },
+	{ "H7: unlock, try", BOTH, locked, unlocks, tries_to_lock },
 	{ "H9: done, wait at once", BOTH, one_member, is_done, waits_at_zero },
 	{ "H9: done, who waits slept", BOTH, one_member, is_done_for_sleeper, waits },
 	{ "H9: done, another is last", BOTH, two_members, is_done, is_last },
 	{ "H9: token", BOTH, one_token, token_is_done, waits },
 	{ "H9: token leaves its scope", BOTH, one_token, token_leaves_scope, waits },
 	{ "H9: select", BOTH, one_member, is_done, selects_wait },
+	{ "H10: signal, wait", BOTH, a_condition, signals_one, waits_for_signal },
+	{ "H10: broadcast, wait", BOTH, a_condition, broadcasts, waits_for_signal },
+	{ "H12: store, load", BOTH, empty_cell, stores, loads },
+	{ "H12: store, look at the page", BOTH, empty_cell, stores, reads_page },
+	{ "H12: store, wait", BOTH, empty_cell, stores, waits_for_change },
 	{ "H14: cancel, wait", BOTH, one_context, cancels, waits_for_cancel },
 	{ "H14: cancel, ask", BOTH, one_context, cancels, asks_for_cancel },
 	{ "H14: cancel, a receive fails", BOTH, channel_and_context, cancels, is_stopped },
@@ -817,6 +1003,8 @@ static const struct program {
 	{ "another channel", RACY, two_channels, sends_elsewhere, receives_then },
 	{ "a look is no edge", RACY, buffered, access_and_send, only_looks },
 	{ "a failure is no edge", RACY, buffered_and_other, sends_elsewhere, tries_in_vain },
+	{ "readers are no edge", RACY, read_locked, access_and_read_unlock, reads_later },
+	{ "a lock in vain is no edge", RACY, locked, access_and_lock, fails_to_lock_later },
 	{ "another context", RACY, two_contexts, cancels_other, tries_with_context },
 	{ "another channel, same number", RACY, two_empty_channels, sends_and_makes_another,
 	  uses_another },
@@ -851,6 +1039,9 @@ static void run(const struct program *program)
 	wg = -1;
 	ctx = -1;
 	token = -1;
+	lock = -1;
+	cond = -1;
+	cell = -1;
 	program->prepare();
 	if (pthread_create(&first, NULL, run_first, (void *)program) ||
 	    pthread_create(&second, NULL, run_second, (void *)program))
@@ -862,6 +1053,9 @@ static void run(const struct program *program)
 	close(wg);
 	close(ctx);
 	close(token);
+	close(lock);
+	close(cond);
+	close(cell);
 }
 
 static bool passes(const struct program *program)

@@ -39,19 +39,27 @@ int chanfd_condition_pair(int fd[2], unsigned int flags, const char *name)
 int chanfd_condition_wait(int cond, int lock, const struct chanfd_opt *opt)
 {
 	struct chanfd_condition_wait w = { .lock = lock, .context = -1 };
+	int ret;
 
 	if (opt) {
 		w.flags = opt->flags;
 		w.context = opt->context;
 		w.deadline = opt->deadline;
 	}
-	return chanfd_call(cond, CHANFD_IOC_CONDITION_WAIT, &w);
+	race_ending(lock);
+	ret = chanfd_call(cond, CHANFD_IOC_CONDITION_WAIT, &w);
+	/* It is held again, or still; who does not hold it has no business here. */
+	race_locked(lock);
+	if (!ret)
+		race_noticed(cond);
+	return ret;
 }
 
 static int wake(int cond, unsigned int n)
 {
 	__u32 arg = n;
 
+	race_ending(cond);
 	return chanfd_call(cond, CHANFD_IOC_SIGNAL, &arg);
 }
 

@@ -62,13 +62,21 @@ int chanfd_rwmutex_pair(int fd[2], unsigned int flags, const char *name)
 static int acquire(int lock, const struct chanfd_opt *opt, unsigned int flags)
 {
 	struct chanfd_acquire a = { .flags = flags, .context = -1 };
+	int ret;
 
 	if (opt) {
 		a.flags |= opt->flags;
 		a.context = opt->context;
 		a.deadline = opt->deadline;
 	}
-	return chanfd_call(lock, CHANFD_IOC_LOCK, &a);
+	ret = chanfd_call(lock, CHANFD_IOC_LOCK, &a);
+	if (!ret || errno == EOWNERDEAD) {
+		if (flags & CHANFD_SHARED)
+			race_noticed(lock);
+		else
+			race_locked(lock);
+	}
+	return ret;
 }
 
 int chanfd_lock(int lock, const struct chanfd_opt *opt)
@@ -95,6 +103,10 @@ static int release(int lock, unsigned int flags)
 {
 	__u32 arg = flags;
 
+	if (flags & CHANFD_SHARED)
+		race_reader_leaves(lock);
+	else
+		race_ending(lock);
 	return chanfd_call(lock, CHANFD_IOC_UNLOCK, &arg);
 }
 
@@ -115,6 +127,7 @@ int chanfd_unlock_lost(int lock)
 
 int chanfd_downgrade(int lock)
 {
+	race_ending(lock);
 	return chanfd_call(lock, CHANFD_IOC_DOWNGRADE, NULL);
 }
 

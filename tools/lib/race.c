@@ -29,8 +29,8 @@
 /* What can be noticed of an object. */
 enum edge {
 	SENT,		/* H1 */
-	RECEIVED,	/* H2, H3 */
-	ENDED,		/* H4, H9, H12, H14 */
+	RECEIVED,	/* H2, H3; of a lock, a reader has left: H6 */
+	ENDED,		/* H4, H5, H9, H10, H12, H14 */
 	EDGES
 };
 
@@ -144,6 +144,8 @@ static void after(const struct race *race, const struct chanfd_case *c,
 			__tsan_write_range_pc((void *)(uintptr_t)c->buf, out->size, caller);
 	} else {
 		acquire(race->edges, ENDED);
+		if (c->op == CHANFD_CASE_LOCK)
+			acquire(race->edges, RECEIVED);
 	}
 }
 
@@ -208,6 +210,24 @@ int chanfd_race_select(struct chanfd_select *s, const void *caller)
 void chanfd_race_ending(int fd)
 {
 	release(edges_of(fd), ENDED);
+}
+
+void chanfd_race_noticed(int fd)
+{
+	acquire(edges_of(fd), ENDED);
+}
+
+void chanfd_race_reader_leaves(int lock)
+{
+	release(edges_of(lock), RECEIVED);
+}
+
+void chanfd_race_locked(int lock)
+{
+	__u64 *edges = edges_of(lock);
+
+	acquire(edges, ENDED);
+	acquire(edges, RECEIVED);
 }
 
 void chanfd_race_context_done(void)

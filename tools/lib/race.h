@@ -24,6 +24,9 @@ int chanfd_race_transfer(int ch, unsigned long request, struct chanfd_transfer *
 			 const void *caller);
 int chanfd_race_select(struct chanfd_select *s, const void *caller);
 void chanfd_race_ending(int fd);
+void chanfd_race_noticed(int fd);
+void chanfd_race_reader_leaves(int lock);
+void chanfd_race_locked(int lock);
 void chanfd_race_context_done(void);
 void chanfd_race_cell_seen(void);
 
@@ -33,12 +36,33 @@ static inline int race_detector(void)
 }
 
 /* A call begins that may bring about what others wait for: a close, done, a cancel, a
- * store.
+ * store, a signal, an unlock.
  */
 static inline void race_ending(int fd)
 {
 	if (race_detector())
 		chanfd_race_ending(fd);
+}
+
+/* What another did before such a call was noticed. */
+static inline void race_noticed(int fd)
+{
+	if (race_detector())
+		chanfd_race_noticed(fd);
+}
+
+/* A reader is about to leave a lock: writers that come after notice, readers do not. */
+static inline void race_reader_leaves(int lock)
+{
+	if (race_detector())
+		chanfd_race_reader_leaves(lock);
+}
+
+/* A writer has a lock. */
+static inline void race_locked(int lock)
+{
+	if (race_detector())
+		chanfd_race_locked(lock);
 }
 
 /* A context was found done. */
