@@ -88,6 +88,7 @@ enum phase {
 	IDLE,
 	ACTIVE,
 	HANDED,		/* a message that it can't take, and must return */
+	GRANTED,	/* the lock, that it must give back: it is being killed */
 	APPLIED,	/* a cancel that has yet to reach all below */
 	FINISHED,
 };
@@ -128,6 +129,7 @@ enum step_type {
 	WITHDRAW,	/* the same, while no case can be done */
 	LIMIT,		/* the same, because the call's context is done */
 	RETURN,		/* a message that could not be taken */
+	UNDO,		/* the lock, likewise */
 	REACH,		/* a cancellation, all contexts below */
 	LOSE,		/* object arg: cancelled, as nobody is left who could */
 	EXPIRE,		/* object arg */

@@ -67,16 +67,29 @@ static bool has_error(const struct op *op, int k, int error)
 	return did_case(op, k) && (is_select(op) ? op->failed : -op->ret) == error;
 }
 
+/* May case @k be done, and undone as the task is killed? */
+bool may_undo(const struct op *op, int k)
+{
+	u8 type = op->cases[k].op;
+
+	return op->ret == -EINTR && (type == CHANFD_CASE_LOCK || type == CHANFD_CASE_READ_LOCK);
+}
+
 /* The outcome of case @k is that it is acquired. */
 static bool acquired(const struct model *m, struct state *s, int t, int k)
 {
 	struct lock *l = &s->lock;
+	bool undo = may_undo(m->op[t], k);
 
-	if (!has_error(m->op[t], k, l->owner_dead ? EOWNERDEAD : 0))
+	if (!undo && !has_error(m->op[t], k, l->owner_dead ? EOWNERDEAD : 0))
 		return false;
-	lock_forget(s, t);
+	finish(s, t);
 	take(l, t, is_shared(m->op[t], k));
-	return finish(s, t);
+	if (undo) {
+		s->thread[t].phase = GRANTED;
+		s->thread[t].from = is_shared(m->op[t], k);
+	}
+	return true;
 }
 
 /* The thread neither waits for it any more, nor is it let in. */
@@ -116,7 +129,8 @@ static bool admit(const struct model *m, struct state *s)
 	while (l->readers.len) {
 		int t = l->readers.at[0].thread, k = l->readers.at[0].index;
 
-		if (did_case(m->op[t], k)) {
+		if (did_case(m->op[t], k) ||
+		    (may_undo(m->op[t], k) && s->thread[t].signal == 2)) {
 			if (!acquired(m, s, t, k))
 				return false;
 			continue;
@@ -149,6 +163,23 @@ static bool settle(const struct model *m, struct state *s, bool readers_first)
 bool lock_settle(const struct model *m, struct state *s)
 {
 	return !s->lock.left || settle(m, s, false);
+}
+
+bool lock_undo(const struct model *m, struct state *s, int t)
+{
+	struct lock *l = &s->lock;
+	bool shared = s->thread[t].from;
+
+	if (s->thread[t].signal != 2)
+		return false;
+	s->thread[t].from = 0;
+	finish(s, t);
+	/* Unless somebody has unlocked it by now. */
+	if (shared && l->reads[t])
+		drop_reads(l, t, 1);
+	else if (!shared && l->writer == t + 1)
+		l->writer = 0;
+	return settle(m, s, !shared);
 }
 
 bool lock_ready(const struct model *m, const struct state *s, int t, const struct a_case *c)

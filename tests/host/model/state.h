@@ -115,6 +115,8 @@ bool lock_visit(const struct model *m, struct state *s, int t, int k);
 bool lock_unlock(const struct model *m, struct state *s, int t);
 bool lock_downgrade(const struct model *m, struct state *s, int t);
 bool lock_die(struct state *s, int t);
+bool lock_undo(const struct model *m, struct state *s, int t);
+bool may_undo(const struct op *op, int k);
 bool lock_is_left(const struct state *s, int t);
 void lock_forget(struct state *s, int t);
 bool lock_settle(const struct model *m, struct state *s);

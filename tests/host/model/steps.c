@@ -268,6 +268,8 @@ static bool do_step(const struct model *m, struct state *s, struct step step)
 		return finish(s, step.thread);
 	case RETURN:
 		return channel_return(m, s, step.thread);
+	case UNDO:
+		return lock_undo(m, s, step.thread);
 	case REACH:
 		return context_reach(m, s, step.thread);
 	case BURY:
@@ -294,6 +296,8 @@ static int thread_steps(const struct model *m, const struct state *s, int t, str
 
 	if (th->phase == HANDED)
 		steps[n++] = (struct step){ RETURN, t };
+	if (th->phase == GRANTED)
+		steps[n++] = (struct step){ UNDO, t };
 	if (th->phase == APPLIED)
 		steps[n++] = (struct step){ REACH, t };
 	if (th->phase != ACTIVE)
@@ -305,7 +309,8 @@ static int thread_steps(const struct model *m, const struct state *s, int t, str
 	for (k = 0; k < cases(op); k++) {
 		int together = 0;
 
-		if (!case_rights(s, t, &op->cases[k]) || !(did_case(op, k) || may_return(op, k)))
+		if (!case_rights(s, t, &op->cases[k]) ||
+		    !(did_case(op, k) || may_return(op, k) || may_undo(op, k)))
 			continue;
 		if (op->kind == OP_RECV && op->ret > 1 && s->channel[op->obj].senders.len)
 			together = (1 << (op->ret - 1)) - 1;
