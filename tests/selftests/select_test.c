@@ -1485,6 +1485,56 @@ static long run_take_spare(struct party *me)
 	}
 }
 
+/*
+ * Holds either lock, and is on its way to the other one: one of them is free all the
+ * time, but for whoever looks.
+ */
+static long run_swap_locks(struct party *me)
+{
+	struct instant *in = me->arg;
+	int i = 0;
+
+	while (!in->closing) {
+		if (chanfd_unlock(in->ch[i]) || chanfd_lock(in->ch[!i], NULL))
+			return -1;
+		i = !i;
+	}
+	return chanfd_unlock(in->ch[i]);
+}
+
+TEST_F(select, nonblock_always_finds_a_free_lock)
+{
+	static const unsigned int modes[] = { 0, CHANFD_BARGING, CHANFD_HANDOFF };
+	struct instant *in = shared(sizeof(*in));
+	struct chanfd_outcome out;
+	struct party *p;
+	unsigned int m;
+	int i, k;
+
+	for (m = 0; m < 3; m++) {
+		for (k = 0; k < 2; k++) {
+			in->ch[k] = chanfd_mutex(modes[m], "");
+			ASSERT_LE(0, in->ch[k]);
+		}
+		in->closing = false;
+		ASSERT_EQ(0, chanfd_lock(in->ch[0], NULL));
+		p = party_new(variant->process, run_swap_locks, -1);
+		p->arg = in;
+		party_start(p);
+		for (i = 0; i < 20000 / SLOWNESS; i++) {
+			k = chanfd_select_of(&nonblock, &out, CHANFD_LOCK(in->ch[0]),
+					     CHANFD_LOCK(in->ch[1]));
+			ASSERT_LE(0, k);
+			ASSERT_EQ(0, out.error);
+			ASSERT_EQ(0, chanfd_unlock(in->ch[k]));
+		}
+		in->closing = true;
+		EXPECT_EQ(0, party_join(p));
+		close(in->ch[0]);
+		close(in->ch[1]);
+	}
+}
+
 /* A case that is alone has no less right to an instant. */
 TEST_F(select, nonblock_one_case_sees_one_instant)
 {
