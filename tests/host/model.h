@@ -66,8 +66,6 @@ struct lock {
 	bool owner_dead;
 	bool lost;
 	u8 admitted;		/* mask of those who are let in, but will not come */
-	bool left;		/* somebody has stopped waiting just now */
-	u8 leaving;		/* mask of those who did in the operation that they are in */
 	struct queue writers;
 	struct queue readers;
 };
@@ -90,6 +88,7 @@ enum phase {
 	HANDED,		/* a message that it can't take, and must return */
 	GRANTED,	/* the lock, that it must give back: it is being killed */
 	APPLIED,	/* a cancel that has yet to reach all below */
+	LEAVING,	/* through, but for the lock's queue */
 	FINISHED,
 };
 
@@ -97,6 +96,7 @@ struct thread {
 	u8 phase;
 	u8 visited;	/* cases at which it waits */
 	bool released;	/* it can't sleep any more */
+	bool leaves;	/* it waited for the lock, and has yet to let others in */
 	u8 signal;	/* 1: may be pending; 2: and kills */
 	u8 age;		/* of the signal: operations that have begun since */
 	struct message handed;
@@ -130,6 +130,7 @@ enum step_type {
 	LIMIT,		/* the same, because the call's context is done */
 	RETURN,		/* a message that could not be taken */
 	UNDO,		/* the lock, likewise */
+	LEFT,		/* the lock's queue */
 	REACH,		/* a cancellation, all contexts below */
 	LOSE,		/* object arg: cancelled, as nobody is left who could */
 	EXPIRE,		/* object arg */

@@ -83,6 +83,7 @@ static bool acquired(const struct model *m, struct state *s, int t, int k)
 
 	if (!undo && !has_error(m->op[t], k, l->owner_dead ? EOWNERDEAD : 0))
 		return false;
+	queue_remove(is_shared(m->op[t], k) ? &l->readers : &l->writers, t, k);
 	finish(s, t);
 	take(l, t, is_shared(m->op[t], k));
 	if (undo) {
@@ -92,7 +93,10 @@ static bool acquired(const struct model *m, struct state *s, int t, int k)
 	return true;
 }
 
-/* The thread neither waits for it any more, nor is it let in. */
+/*
+ * The thread does not wait for it any more. That others may come in now is found later, when
+ * it leaves the queue.
+ */
 void lock_forget(struct state *s, int t)
 {
 	struct lock *l = &s->lock;
@@ -100,11 +104,8 @@ void lock_forget(struct state *s, int t)
 
 	queue_remove(&l->writers, t, -1);
 	queue_remove(&l->readers, t, -1);
-	if (l->writers.len + l->readers.len != waiting || l->admitted & 1 << t) {
-		l->left = true;
-		l->leaving |= 1 << t;
-	}
-	l->admitted &= ~(1 << t);
+	if (l->writers.len + l->readers.len != waiting || l->admitted & 1 << t)
+		s->thread[t].leaves = true;
 }
 
 /*
@@ -116,7 +117,7 @@ bool lock_is_left(const struct state *s, int t)
 	int u;
 
 	for (u = 0; u < THREADS; u++)
-		if (u != t && s->lock.leaving & 1 << u && s->thread[u].phase != IDLE)
+		if (u != t && s->thread[u].leaves)
 			return true;
 	return false;
 }
@@ -147,7 +148,6 @@ static bool settle(const struct model *m, struct state *s, bool readers_first)
 {
 	struct lock *l = &s->lock;
 
-	l->left = false;
 	if (l->lost || l->writer)
 		return true;
 	if ((readers_first || !l->writers.len) && !admit(m, s))
@@ -155,14 +155,19 @@ static bool settle(const struct model *m, struct state *s, bool readers_first)
 	if (l->writers.len && is_free(l) && m->program->lock.flags & CHANFD_HANDOFF &&
 	    !acquired(m, s, l->writers.at[0].thread, l->writers.at[0].index))
 		return false;
-	l->left = false;
 	return true;
 }
 
-/* Somebody may have stopped waiting. */
-bool lock_settle(const struct model *m, struct state *s)
+/* The thread has left the queue, and lets others in. */
+bool lock_left(const struct model *m, struct state *s, int t)
 {
-	return !s->lock.left || settle(m, s, false);
+	struct thread *th = &s->thread[t];
+
+	th->leaves = false;
+	if (th->phase == LEAVING)
+		th->phase = FINISHED;
+	s->lock.admitted &= ~(1 << t);
+	return settle(m, s, false);
 }
 
 bool lock_undo(const struct model *m, struct state *s, int t)

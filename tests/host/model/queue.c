@@ -46,7 +46,7 @@ int queue_first_other(const struct queue *q, int t)
 bool finish(struct state *s, int t)
 {
 	leave_queues(s, t);
-	s->thread[t].phase = FINISHED;
+	s->thread[t].phase = s->thread[t].leaves ? LEAVING : FINISHED;
 	s->thread[t].visited = 0;
 	return true;
 }

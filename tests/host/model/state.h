@@ -62,7 +62,7 @@ static inline bool did_case(const struct op *op, int k)
 	       op->ret == -CAUSE_1 || op->ret == -CAUSE_2;
 }
 
-/* The thread's operation is over; it waits nowhere any more. */
+/* The thread's operation has happened; it waits nowhere any more. */
 bool finish(struct state *s, int t);
 
 /* handles.c */
@@ -119,7 +119,7 @@ bool lock_undo(const struct model *m, struct state *s, int t);
 bool may_undo(const struct op *op, int k);
 bool lock_is_left(const struct state *s, int t);
 void lock_forget(struct state *s, int t);
-bool lock_settle(const struct model *m, struct state *s);
+bool lock_left(const struct model *m, struct state *s, int t);
 int lock_steps(const struct state *s, struct step *steps);
 bool lock_bury(const struct model *m, struct state *s, int t);
 bool lock_rests(const struct state *s);

@@ -248,7 +248,8 @@ static bool whole(const struct model *m, struct state *s, int t)
 	return finish(s, t);
 }
 
-static bool do_step(const struct model *m, struct state *s, struct step step)
+/* Does the step; false if it can't be, or was not what happened. */
+bool model_step(const struct model *m, struct state *s, struct step step)
 {
 	const struct op *op = m->op[step.thread];
 
@@ -268,6 +269,8 @@ static bool do_step(const struct model *m, struct state *s, struct step step)
 		return finish(s, step.thread);
 	case RETURN:
 		return channel_return(m, s, step.thread);
+	case LEFT:
+		return lock_left(m, s, step.thread);
 	case UNDO:
 		return lock_undo(m, s, step.thread);
 	case REACH:
@@ -279,12 +282,6 @@ static bool do_step(const struct model *m, struct state *s, struct step step)
 	}
 }
 
-/* Does the step; false if it can't be, or was not what happened. */
-bool model_step(const struct model *m, struct state *s, struct step step)
-{
-	return do_step(m, s, step) && lock_settle(m, s);
-}
-
 /* The steps that the operation of a thread may take, and that could agree with what
  * happened; likely ones first.
  */
@@ -294,6 +291,8 @@ static int thread_steps(const struct model *m, const struct state *s, int t, str
 	const struct thread *th = &s->thread[t];
 	int k, n = 0;
 
+	if (th->leaves)
+		steps[n++] = (struct step){ LEFT, t };
 	if (th->phase == HANDED)
 		steps[n++] = (struct step){ RETURN, t };
 	if (th->phase == GRANTED)
@@ -413,7 +412,6 @@ bool model_begin(const struct model *m, struct state *s, int t)
 	th->phase = ACTIVE;
 	th->visited = 0;
 	th->released = false;
-	s->lock.leaving &= ~(1 << t);
 	/* It is pending until the end of a call: this one, if it came after the last. To send
 	 * one is no call, nor to read a page or to die; to derive a context may be none.
 	 */
