@@ -639,6 +639,62 @@ int chanfd_context_info(int ctx, struct chanfd_context_info *info);
 ssize_t chanfd_value(int ctx, const char *key, void *buf, size_t size);
 
 /**
+ * struct chanfd_metadata - one piece of a request's metadata
+ * @key:	string that is not empty
+ * @value:	bytes, not aligned; to change metadata also NULL: there is no such key
+ *		any more
+ * @size:	of them; 0 without
+ */
+struct chanfd_metadata {
+	const char *key;
+	const void *value;
+	size_t size;
+};
+
+/**
+ * chanfd_context_metadata() - a context whose metadata are the parent's, changed
+ * @parent:	as in chanfd_context()
+ * @changes:	what to set, and what to take away, each key once
+ * @n:		how many
+ *
+ * Metadata travel with a request: who it is for, what traces it. Those who have @parent,
+ * or other contexts derived from it, see no change. All of a context's metadata are one
+ * value of it (chanfd_context_value()), of CHANFD_MAX_VALUE bytes at the most, of which
+ * each key needs 4 more than it has.
+ *
+ * Return: a handle that observes and derives; it is done when @parent is. E2BIG (too
+ * much), EINVAL (a key), EBADMSG (@parent's are not metadata), otherwise as
+ * chanfd_context().
+ */
+int chanfd_context_metadata(int parent, const struct chanfd_metadata *changes,
+			    unsigned int n);
+
+/**
+ * chanfd_metadata() - look up one piece of metadata
+ * @ctx:	handle of a context, with CHANFD_READ
+ * @key:	which
+ * @buf:	where to
+ * @size:	room there, in bytes
+ *
+ * Return: bytes of the value. ENOENT (there is none), EMSGSIZE (longer than @size;
+ * nothing was written), EBADMSG (these are not metadata).
+ */
+ssize_t chanfd_metadata(int ctx, const char *key, void *buf, size_t size);
+
+/**
+ * chanfd_metadata_each() - go through all metadata of a context
+ * @ctx:	handle with CHANFD_READ
+ * @visit:	called for each, in no particular order; another result than 0 is the end
+ * @arg:	for @visit
+ *
+ * What @visit is shown lasts until it returns.
+ *
+ * Return: 0, or the result of the last @visit. EBADMSG (these are not metadata).
+ */
+int chanfd_metadata_each(int ctx, int (*visit)(const struct chanfd_metadata *m, void *arg),
+			 void *arg);
+
+/**
  * chanfd_context_wait() - wait until a context is done
  * @ctx:	handle with CHANFD_READ
  * @opt:	how to wait, or NULL; its context is another one that may end the
@@ -1117,6 +1173,75 @@ void chanfd_cell_unmap(const struct chanfd_cell_page *page);
  */
 ssize_t chanfd_cell_read(const struct chanfd_cell_page *page, void *buf, size_t size,
 			 uint64_t *version);
+
+/*
+ * Snapshots
+ */
+
+struct chanfd_snapshot;
+
+/**
+ * struct chanfd_copy - what a cell held at one version; nobody changes it
+ * @data:	aligned as of malloc(3)
+ * @size:	bytes
+ * @version:	of the cell
+ */
+struct chanfd_copy {
+	const void *data;
+	size_t size;
+	uint64_t version;
+};
+
+/**
+ * chanfd_snapshot_open() - keep copies of what a cell holds, to read it all the time
+ * @cell:	handle with CHANFD_READ; may be closed afterwards
+ *
+ * For configuration and the like: read at every step, replaced as a whole now and then
+ * (copy-on-write), by chanfd_store() of any process. Readers neither wait for who stores
+ * nor for each other, and whoever has a copy may keep it. One snapshot serves all threads
+ * of a process; a child of fork(2) has one of its own then. Memory is allocated, so none
+ * of these functions is for signal handlers.
+ *
+ * Return: the snapshot, or NULL. ENOMEM, EDQUOT, EMFILE, ENFILE (it takes a handle and a
+ * mapping).
+ */
+struct chanfd_snapshot *chanfd_snapshot_open(int cell);
+
+/**
+ * chanfd_snapshot_close() - the end of a snapshot
+ * @s:		that nobody uses any more: every copy was put; may be NULL
+ */
+void chanfd_snapshot_close(struct chanfd_snapshot *s);
+
+/**
+ * chanfd_snapshot_get() - the newest copy
+ * @s:		the snapshot
+ *
+ * A system call only for the first of all threads that finds a new version.
+ *
+ * Return: a copy that stays as it is until the caller gives it to chanfd_snapshot_put();
+ * or NULL. ENODATA (nothing was stored yet), ENOMEM (only if there is no older copy that
+ * could be had instead).
+ */
+const struct chanfd_copy *chanfd_snapshot_get(struct chanfd_snapshot *s);
+
+/**
+ * chanfd_snapshot_renew() - exchange a copy for the newest, if it is not that
+ * @s:		the snapshot
+ * @copy:	of the caller's; put, unless it is what is returned
+ *
+ * For loops. While nothing has changed this is one look at shared memory.
+ *
+ * Return: as chanfd_snapshot_get(), but never NULL.
+ */
+const struct chanfd_copy *chanfd_snapshot_renew(struct chanfd_snapshot *s,
+						const struct chanfd_copy *copy);
+
+/**
+ * chanfd_snapshot_put() - give a copy back
+ * @copy:	from chanfd_snapshot_get() or _renew(); not to be used any more
+ */
+void chanfd_snapshot_put(const struct chanfd_copy *copy);
 
 /*
  * Select
