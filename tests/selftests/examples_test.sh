@@ -340,10 +340,40 @@ serve_killed() {
 	rm -f slow.socket
 }
 
+# ----------------------------------------------------------------------- bank
+
+bank_no_transfer_is_lost() {
+	run bank 3 1000
+	check status_is 0
+	check prints "4 accounts hold 4000"
+}
+
+# With the money in its hands.
+bank_holder_dies() {
+	run bank 3 1000 500
+	check status_is 0
+	check prints "4 accounts hold 4000
+workers that died: 1, transfers undone: 1"
+}
+
+# One after the other, wherever they are; one of the last ones may hold the lock.
+bank_workers_killed() {
+	start bank 4 1000000000000
+	check eventually running bank-worker 4
+	for worker in $(processes bank-worker); do
+		kill -9 "$worker"
+		check eventually ended "$worker"
+	done
+	finish
+	check status_is 0
+	check grep -qx "4 accounts hold 4000" out
+	check grep -qx "workers that died: 4, transfers undone: [0-4]" out
+}
+
 # ------------------------------------------------------------------ run them
 
 usage() {
-	for program in fanout hedge pipeline serve timeout; do
+	for program in bank fanout hedge pipeline serve timeout; do
 		run $program
 		check status_is 2
 		check says "usage: $program"
@@ -351,7 +381,7 @@ usage() {
 }
 
 no_device() {
-	for command in "fanout 2 10" "hedge 1 file fast.socket" "pipeline 1 10" \
+	for command in "bank 1 1" "fanout 2 10" "hedge 1 file fast.socket" "pipeline 1 10" \
 		"serve no.socket fast 1" "timeout 1 hello"; do
 		unshare -m sh -c "mount -t tmpfs none /dev && exec $examples/$command" >out 2>err
 		status=$?
@@ -360,7 +390,8 @@ no_device() {
 	done
 }
 
-tests="timeout_all_done timeout_passes timeout_file_fails timeout_reader_killed
+tests="bank_no_transfer_is_lost bank_holder_dies bank_workers_killed
+	timeout_all_done timeout_passes timeout_file_fails timeout_reader_killed
 	pipeline_stops_what_is_before_it pipeline_says_why_it_ended pipeline_stage_killed
 	fanout_counts fanout_worker_killed fanout_parent_killed
 	hedge_first_is_fast hedge_calls_off_the_slow_one hedge_first_fails
