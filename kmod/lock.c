@@ -16,8 +16,8 @@
  * wakes up, but somebody may lose over and over. So an adaptive lock is handed over
  * for a while once a poked writer has lost and has waited for STARVING_NS (M3 to M5).
  *
- * Invariant: a lock that is handed over, always or for now, is not free while a live
- * writer waits; so newcomers need not look at the mode.
+ * While a lock is handed over, always or for now, nobody is poked, and newcomers queue
+ * up behind a live writer even if the lock is free just now.
  *
  * Locking: everything is under obj.lock, but for what says otherwise.
  */
@@ -75,12 +75,20 @@ static void publish(struct lock *lock)
 		WRITE_ONCE(page->busy, !is_free(lock));
 }
 
+static bool is_handed_over(const struct lock *lock)
+{
+	return lock->flags & CHANFD_HANDOFF || lock->starving;
+}
+
 /* What acquiring it would come to; %-EAGAIN: nothing now. Context: lock held. */
 static int verdict(struct lock *lock, bool shared)
 {
 	if (lock->lost)
 		return -ENOTRECOVERABLE;
 	if (!shared && !is_free(lock))
+		return -EAGAIN;
+	/* All readers that were being admitted have gone: one of them will hand it over. */
+	if (!shared && is_handed_over(lock) && has_live_writer(lock))
 		return -EAGAIN;
 	if (shared && (lock->writer || has_live_writer(lock)))
 		return -EAGAIN;
@@ -154,7 +162,7 @@ void chanfd_lock_settle(struct lock *lock, bool readers_first, struct wakeups *w
 	}
 	if (!w) {
 		lock->starving = false;
-	} else if (is_free(lock) && (lock->flags & CHANFD_HANDOFF || lock->starving)) {
+	} else if (is_free(lock) && is_handed_over(lock)) {
 		hand_over(lock, w, wake);
 	} else {
 		if (is_free(lock) && !lock->woken) {
