@@ -12,7 +12,6 @@
  */
 
 #include <linux/file.h>
-#include <linux/magic.h>
 #include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
@@ -20,6 +19,7 @@
 #include <net/sock.h>
 
 #include "context.h"
+#include "foreign.h"
 
 struct hook {
 	struct wait_queue_entry wait;
@@ -174,28 +174,9 @@ static const struct {
 	bool believe;
 } special_files[] = {
 	{ "[io_uring]", -EOPNOTSUPP },		/* holds files */
-	{ "[chanfd-channel]", -EOPNOTSUPP },
-	{ "[chanfd-waitgroup]", -EOPNOTSUPP },	/* holds contexts */
-	{ "[chanfd-token]", -EOPNOTSUPP },
-	{ "[chanfd-context]", -EOPNOTSUPP },
-	{ "[chanfd-lock]", -EOPNOTSUPP },
-	{ "[chanfd-condition]", -EOPNOTSUPP },
-	{ "[chanfd-cell]", -EOPNOTSUPP },
-	{ "[chanfd-lease]", -EOPNOTSUPP },
 	{ "[signalfd]", -EOPNOTSUPP },		/* answers for the task that asks */
 	{ "[eventpoll]", 0, true },		/* asks files that may make it wait */
 };
-
-static bool is_anonymous(const struct inode *inode)
-{
-	unsigned long magic = inode->i_sb->s_magic;
-
-#ifdef PID_FS_MAGIC
-	if (magic == PID_FS_MAGIC)
-		return true;
-#endif
-	return magic == ANON_INODE_FS_MAGIC;
-}
 
 static int may_bind(struct binding *b)
 {
@@ -206,11 +187,13 @@ static int may_bind(struct binding *b)
 
 	if (!file_can_poll(b->file))
 		return -EPERM;
+	if (chanfd_is_handle(b->file))
+		return -EOPNOTSUPP;	/* holds contexts, or messages with files */
 	if (S_ISFIFO(inode->i_mode))
 		return 0;
 	if (sock)
 		return sock->ops->family == PF_UNIX ? -EOPNOTSUPP : 0;
-	if (!is_anonymous(inode))
+	if (!chanfd_is_anonymous(inode) && !chanfd_on_pidfs(inode))
 		return -EOPNOTSUPP;
 	for (i = 0; i < ARRAY_SIZE(special_files); i++) {
 		if (strcmp(name, special_files[i].name))

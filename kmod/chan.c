@@ -7,12 +7,12 @@
  * A channel is one FIFO of messages with a queue of waiting senders behind it
  * and a queue of waiting receivers in front:
  *
- *	senders -> ring -> boxes -> receivers
+ *	senders -> ring or boxes -> messages that came back -> receivers
  *
  * Messages of a fixed small size live in the slots of a ring; others each have a
- * box (struct chanfd_message) that changes hands by pointer. The list of boxes
- * holds those, and the messages that came back: a receiver that had been given
- * one while it slept, and then could not take it, returns it to the front.
+ * box (struct chanfd_message) that changes hands by pointer. A message can come back
+ * to the front, in a box: from a receiver that had been given it while it slept, and
+ * then could not take it, or from a lease.
  *
  * Invariants, whenever the lock is free (waiters whose call has fired do not
  * count, nor does a call that would meet itself):
@@ -23,7 +23,8 @@
  * A message is copied in before anything is visible, and a receiver that finds
  * one copies it out, under the lock and with page faults off, before it is
  * consumed. Where the memory is not present the lock is dropped, the page is
- * faulted in, and everything starts again.
+ * faulted in, and everything starts again. But a message with files, or to be leased,
+ * is taken out first (see taken.c).
  *
  * A channel has three ends that are told apart: closed by a sender, orphaned
  * when the last handle of the other side is gone, and open.
@@ -33,17 +34,10 @@
 
 #include <linux/kernel.h>
 #include <linux/pagemap.h>
-#include <linux/sched/signal.h>
-#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
 #include "chan.h"
-
-/* A batch of more bytes is cut short: copies are made under the lock. Nor does a select
- * hold more than that.
- */
-#define BATCH_BYTES	CHANFD_MAX_BYTES
 
 static u8 *slot(const struct channel *ch, u32 n)
 {
@@ -67,6 +61,24 @@ static void advance(struct channel *ch, u32 n)
 	ch->used -= n;
 }
 
+void chanfd_message_free(struct chanfd_message *msg)
+{
+	if (msg->parcel)
+		chanfd_parcel_free(msg->parcel);
+	kvfree(msg);
+}
+
+/* They may be many. Context: no locks held. */
+void chanfd_messages_free(struct list_head *msgs)
+{
+	struct chanfd_message *msg, *next;
+
+	list_for_each_entry_safe(msg, next, msgs, node) {
+		chanfd_message_free(msg);
+		cond_resched();
+	}
+}
+
 /* A sender's next message in a box of its own. */
 static struct chanfd_message *unload_box(struct channel *ch, struct chanfd_waiter *s)
 {
@@ -75,6 +87,7 @@ static struct chanfd_message *unload_box(struct channel *ch, struct chanfd_waite
 	msg = list_first_entry(&s->send.msgs, struct chanfd_message, node);
 	list_del(&msg->node);
 	msg->seq = ch->sent;
+	msg->redelivered = 0;
 	return msg;
 }
 
@@ -95,8 +108,11 @@ static void store(struct channel *ch, struct chanfd_waiter *s)
 	u32 n = 1;
 
 	if (ch->boxed) {
-		list_add_tail(&unload_box(ch, s)->node, &ch->boxes);
+		struct chanfd_message *msg = unload_box(ch, s);
+
+		list_add_tail(&msg->node, &ch->boxes);
 		ch->nr_boxes++;
+		ch->files += chanfd_files(msg);
 	} else {
 		n = min3(s->count - s->moved, room(ch), ch->capacity - tail(ch));
 		memcpy(slot(ch, tail(ch)), s->send.data, (size_t)n * ch->elem_size);
@@ -105,28 +121,47 @@ static void store(struct channel *ch, struct chanfd_waiter *s)
 	accepted(ch, s, n);
 }
 
-/* The parked receiver @r gets message @seq. */
-static void given(struct channel *ch, struct chanfd_waiter *r, u64 seq)
+/* The receiver @r gets messages from @seq on. */
+static void consumed(struct channel *ch, struct chanfd_waiter *r, u64 seq, u32 n)
 {
-	r->moved = 1;
-	r->number = seq;
-	ch->received++;
+	if (!r->moved)
+		r->number = seq;
+	r->moved += n;
+	if (r->recv.taken)
+		ch->leased += n;
+	else
+		ch->received += n;
 }
 
 static void give_box(struct channel *ch, struct chanfd_waiter *r, struct chanfd_message *msg)
 {
-	r->call->msg = msg;
-	given(ch, r, msg->seq);
+	consumed(ch, r, msg->seq, 1);
+	if (r->recv.taken) {
+		list_add_tail(&msg->node, &r->recv.taken->msgs);
+		r->recv.bytes += msg->size;
+	} else {
+		r->call->msg = msg;
+	}
 }
 
 static void give_slot(struct channel *ch, struct chanfd_waiter *r, const void *data, u64 seq)
 {
-	memcpy(r->call->slot, data, ch->elem_size);
-	r->call->filled = true;
-	given(ch, r, seq);
+	struct chanfd_message *msg;
+
+	if (r->recv.taken) {
+		msg = list_first_entry(&r->recv.taken->spare, struct chanfd_message, node);
+		list_del(&msg->node);
+		memcpy(msg->data, data, ch->elem_size);
+		msg->seq = seq;
+		give_box(ch, r, msg);
+	} else {
+		memcpy(r->call->slot, data, ch->elem_size);
+		r->call->filled = true;
+		consumed(ch, r, seq, 1);
+	}
 }
 
-/* A sender's next message goes to the parked receiver @r. */
+/* A sender's next message goes whole to the receiver @r: to its call, or taken out. */
 static void hand_over(struct channel *ch, struct chanfd_waiter *s, struct chanfd_waiter *r)
 {
 	if (ch->boxed)
@@ -136,17 +171,30 @@ static void hand_over(struct channel *ch, struct chanfd_waiter *s, struct chanfd
 	accepted(ch, s, 1);
 }
 
+/* The first message of the FIFO if it has a box. */
+static struct chanfd_message *first_box(const struct channel *ch)
+{
+	struct rb_node *back = rb_first_cached(&ch->back);
+
+	if (back)
+		return rb_entry(back, struct chanfd_message, back);
+	return list_first_entry(&ch->boxes, struct chanfd_message, node);
+}
+
 static struct chanfd_message *take_box(struct channel *ch)
 {
-	struct chanfd_message *msg;
+	struct chanfd_message *msg = first_box(ch);
 
-	msg = list_first_entry(&ch->boxes, struct chanfd_message, node);
-	list_del(&msg->node);
+	if (RB_EMPTY_ROOT(&ch->back.rb_root))
+		list_del(&msg->node);
+	else
+		rb_erase_cached(&msg->back, &ch->back);
 	ch->nr_boxes--;
+	ch->files -= chanfd_files(msg);
 	return msg;
 }
 
-/* The first message of the FIFO goes to the parked receiver @r. */
+/* The first message of the FIFO, likewise. */
 static void take(struct channel *ch, struct chanfd_waiter *r)
 {
 	if (ch->nr_boxes) {
@@ -273,8 +321,15 @@ static bool recv_ready(struct chanfd_waiter *w)
 	return data_race(ch->used | ch->nr_boxes | ch->senders.len || at_end(ch));
 }
 
-/* Copies the next message out, without consuming it. */
-static int copy_out(struct chanfd_waiter *w, const void *data, u32 size)
+/**
+ * chanfd_copy_out() - copy the next message out, without consuming it
+ * @w: who receives it
+ * @data: the message
+ * @size: its bytes
+ *
+ * Return: 0, %-EMSGSIZE, %-EFAULT; then nothing was written, or who cares.
+ */
+int chanfd_copy_out(struct chanfd_waiter *w, const void *data, u32 size)
 {
 	if (w->recv.iter) {
 		size_t done;
@@ -303,19 +358,10 @@ static int copy_out_atomic(struct chanfd_waiter *w, const void *data, u32 size)
 	int err;
 
 	pagefault_disable();
-	err = copy_out(w, data, size);
+	err = chanfd_copy_out(w, data, size);
 	pagefault_enable();
 	w->recv.wanted = size;
 	return err;
-}
-
-static void consumed(struct channel *ch, struct chanfd_waiter *w, u64 seq, u32 n, u32 bytes)
-{
-	if (!w->moved)
-		w->number = seq;
-	w->moved += n;
-	w->recv.bytes += bytes;
-	ch->received += n;
 }
 
 /* The first messages of the FIFO go straight to where the caller wants them: as many
@@ -328,11 +374,14 @@ static int recv_first(struct channel *ch, struct chanfd_waiter *w, struct list_h
 	int err;
 
 	if (ch->nr_boxes) {
-		msg = list_first_entry(&ch->boxes, struct chanfd_message, node);
+		msg = first_box(ch);
 		err = copy_out_atomic(w, msg->data, msg->size);
 		if (err)
 			return err;
-		consumed(ch, w, msg->seq, 1, msg->size);
+		if (!w->moved)
+			w->recv.redelivered = msg->redelivered;
+		consumed(ch, w, msg->seq, 1);
+		w->recv.bytes += msg->size;
 		list_add_tail(&take_box(ch)->node, emptied);
 		return 0;
 	}
@@ -341,7 +390,8 @@ static int recv_first(struct channel *ch, struct chanfd_waiter *w, struct list_h
 	err = copy_out_atomic(w, slot(ch, ch->head), bytes);
 	if (err)
 		return err;
-	consumed(ch, w, ch->sent - ch->used, n, bytes);
+	consumed(ch, w, ch->sent - ch->used, n);
+	w->recv.bytes += bytes;
 	advance(ch, n);
 	return 0;
 }
@@ -367,8 +417,44 @@ static int recv_from(struct channel *ch, struct chanfd_waiter *w, struct chanfd_
 	if (err)
 		return err;
 	accepted(ch, s, 1);
-	consumed(ch, w, seq, 1, size);
+	consumed(ch, w, seq, 1);
+	w->recv.bytes += size;
 	return 0;
+}
+
+/* Is there a place for a message that is to be taken out? */
+static int check_room(const struct chanfd_waiter *w, const struct chanfd_message *msg, u32 size)
+{
+	size_t room = w->recv.iter ? iov_iter_count(w->recv.iter) : w->recv.room;
+
+	if ((w->recv.iter || w->recv.buf) && size > room - w->recv.bytes)
+		return -EMSGSIZE;
+	return !msg || chanfd_files_fit(w, msg) ? 0 : -EMSGSIZE;
+}
+
+/* The first message of the FIFO is taken out. */
+static int take_first(struct channel *ch, struct chanfd_waiter *w)
+{
+	const struct chanfd_message *msg = ch->nr_boxes ? first_box(ch) : NULL;
+	int err = check_room(w, msg, msg ? msg->size : ch->elem_size);
+
+	if (!err)
+		take(ch, w);
+	return err;
+}
+
+/* The same for the next message of the sender @s, whose call is claimed. */
+static int take_from(struct channel *ch, struct chanfd_waiter *w, struct chanfd_waiter *s)
+{
+	const struct chanfd_message *msg = NULL;
+	int err;
+
+	if (ch->boxed)
+		msg = list_first_entry(&s->send.msgs, struct chanfd_message, node);
+	err = check_room(w, msg, msg ? msg->size : ch->elem_size);
+	if (!err)
+		hand_over(ch, s, w);
+	return err;
 }
 
 /* All that can be had at once, for a call that nobody else can fire. */
@@ -378,9 +464,10 @@ static int recv_private(struct channel *ch, struct chanfd_waiter *w,
 	struct chanfd_waiter *s;
 	int err = 0;
 
-	while (w->moved < w->count && w->recv.bytes < BATCH_BYTES) {
+	/* A batch of more bytes is cut short: copies are made under the lock. */
+	while (w->moved < w->count && w->recv.bytes < CHANFD_MAX_BYTES) {
 		if (length(ch)) {
-			err = recv_first(ch, w, emptied);
+			err = w->recv.taken ? take_first(ch, w) : recv_first(ch, w, emptied);
 			if (err)
 				break;
 			refill(ch, claimed);
@@ -389,7 +476,7 @@ static int recv_private(struct channel *ch, struct chanfd_waiter *w,
 		s = ch->senders.len ? chanfd_claim_first(&ch->senders, w) : NULL;
 		if (!s)
 			break;
-		err = recv_from(ch, w, s, emptied);
+		err = w->recv.taken ? take_from(ch, w, s) : recv_from(ch, w, s, emptied);
 		if (err) {
 			chanfd_claim_abort(s, w);
 			break;
@@ -438,7 +525,6 @@ static noinline void recv_parked(struct channel *ch, struct chanfd_waiter *w)
 
 static noinline int recv_now(struct channel *ch, struct chanfd_waiter *w)
 {
-	struct chanfd_message *msg, *next;
 	LIST_HEAD(claimed);
 	LIST_HEAD(emptied);
 	int err;
@@ -451,8 +537,7 @@ static noinline int recv_now(struct channel *ch, struct chanfd_waiter *w)
 	chanfd_wake(&claimed);
 	if (w->moved)
 		wake_after_receive(ch, w->moved);
-	list_for_each_entry_safe(msg, next, &emptied, node)
-		kvfree(msg);
+	chanfd_messages_free(&emptied);
 	return err;
 }
 
@@ -492,251 +577,60 @@ const struct chanfd_waiter_ops chanfd_recv_ops = {
 	.fault_in = recv_fault_in,
 };
 
-/* A message that its receiver could not take is the next again: the receiver has its
- * handle open, so the channel has a reader.
- */
-static void return_message(struct channel *ch, struct chanfd_message *msg)
+static bool is_earlier(struct rb_node *a, const struct rb_node *b)
 {
+	return rb_entry(a, struct chanfd_message, back)->seq <
+	       rb_entry(b, struct chanfd_message, back)->seq;
+}
+
+/* Messages of @msgs are the next again. Context: lock held. */
+static void put_back(struct channel *ch, struct list_head *msgs)
+{
+	struct chanfd_message *msg;
+
+	while (!list_empty(msgs)) {
+		msg = list_first_entry(msgs, struct chanfd_message, node);
+		list_del(&msg->node);
+		rb_add_cached(&msg->back, &ch->back, is_earlier);
+		ch->nr_boxes++;
+		ch->files += chanfd_files(msg);
+	}
+}
+
+/**
+ * chanfd_return() - messages that their receiver did not take, or keep, come back
+ * @ch: the channel
+ * @msgs: the messages; empty afterwards
+ * @n: how many, not more than CHANFD_MAX_BATCH
+ * @count: as what they were counted: received or leased
+ *
+ * Those who wait get them at once. Without a receiver they are dropped.
+ *
+ * Context: no locks held.
+ */
+void chanfd_return(struct channel *ch, struct list_head *msgs, u32 n, u64 *count)
+{
+	struct end end = END_INIT(end);
 	struct chanfd_waiter *r;
-	struct list_head *pos;
 	LIST_HEAD(claimed);
 
 	spin_lock(&ch->obj.lock);
-	ch->received--;
-	ch->returned++;
-	list_for_each(pos, &ch->boxes)
-		if (list_entry(pos, struct chanfd_message, node)->seq > msg->seq)
-			break;
-	list_add_tail(&msg->node, pos);
-	ch->nr_boxes++;
+	*count -= n;
+	ch->returned += n;
+	if (ch->obj.readers)
+		put_back(ch, msgs);
+	else
+		ch->dropped += n;
 	while (length(ch) && (r = chanfd_claim_first(&ch->receivers, NULL))) {
 		take(ch, r);
 		chanfd_claim_end(r, NULL, &claimed);
 	}
+	chanfd_end_receivers(ch, &end);
 	spin_unlock(&ch->obj.lock);
 	chanfd_wake(&claimed);
-	chanfd_wake_readable(ch, 1);
-}
-
-/* A box for what is in a call's slot: small, and it must not be lost. */
-static struct chanfd_message *box_slot(const struct channel *ch, const struct chanfd_waiter *w)
-{
-	struct chanfd_message *msg;
-
-	msg = kmalloc(struct_size(msg, data, ch->elem_size),
-		      GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
-	memcpy(msg->data, w->call->slot, ch->elem_size);
-	msg->size = ch->elem_size;
-	msg->seq = w->number;
-	return msg;
-}
-
-/**
- * chanfd_recv_finish() - give the caller what its parked call received
- * @w: that has fired
- *
- * Return: 0, or what went wrong; then the message is the channel's again.
- */
-int chanfd_recv_finish(struct chanfd_waiter *w)
-{
-	struct channel *ch = to_channel(w->obj);
-	struct chanfd_message *msg = w->call->msg;
-	const void *data = msg ? msg->data : w->call->slot;
-	u32 size;
-	int err;
-
-	if (!msg && !w->call->filled)
-		return w->error;
-	size = msg ? msg->size : ch->elem_size;
-	w->moved = 0;
-	if (fatal_signal_pending(current))
-		err = -EINTR;	/* nobody would ever see it */
-	else
-		err = copy_out(w, data, size);
-	if (err) {
-		return_message(ch, msg ?: box_slot(ch, w));
-		return err;
-	}
-	w->moved = 1;
-	w->recv.bytes = size;
-	kvfree(msg);
-	return 0;
-}
-
-/* Fills one box from where the caller has its messages. */
-static int load_box(struct chanfd_waiter *w, struct iov_iter *from, u32 size)
-{
-	struct chanfd_message *msg;
-
-	msg = kvmalloc(struct_size(msg, data, size), GFP_KERNEL_ACCOUNT);
-	if (!msg)
-		return -ENOMEM;
-	msg->size = size;
-	list_add_tail(&msg->node, &w->send.msgs);
-	w->send.bytes += struct_size(msg, data, size);
-	return copy_from_iter_full(msg->data, size, from) ? 0 : -EFAULT;
-}
-
-/**
- * chanfd_send_case() - a select's case that sends
- * @w: the case
- * @buf: where the caller has the message; it is copied in
- * @size: its bytes
- *
- * Return: 0, %-EMSGSIZE, %-E2BIG (all cases together), %-EFAULT or %-ENOMEM. Undone
- * by chanfd_send_unload().
- */
-int chanfd_send_case(struct chanfd_waiter *w, const void __user *buf, u32 size)
-{
-	struct iovec iov = { (void __user *)buf, size };
-	struct iov_iter from;
-	int err;
-
-	w->ops = &chanfd_send_ops;
-	INIT_LIST_HEAD(&w->send.msgs);
-	if (!size_fits(to_channel(w->obj), size))
-		return -EMSGSIZE;
-	w->call->bytes += size;
-	if (w->call->bytes > BATCH_BYTES)
-		return -E2BIG;
-	iov_iter_init(&from, ITER_SOURCE, &iov, 1, size);
-	err = load_box(w, &from, size);
-	if (err)
-		return err;
-	w->send.data = list_first_entry(&w->send.msgs, struct chanfd_message, node)->data;
-	chanfd_consider(w, send_ready(w));
-	return 0;
-}
-
-/**
- * chanfd_recv_case() - a select's case that receives
- * @w: the case
- * @buf: where the message goes; NULL for nowhere
- * @room: bytes at @buf
- *
- * Return: 0 or %-EMSGSIZE.
- */
-int chanfd_recv_case(struct chanfd_waiter *w, void __user *buf, u32 room)
-{
-	struct channel *ch = to_channel(w->obj);
-
-	w->ops = &chanfd_recv_ops;
-	w->recv.buf = buf;
-	w->recv.room = room;
-	if (buf && !ch->variable && room < ch->elem_size)
-		return -EMSGSIZE;
-	chanfd_consider(w, recv_ready(w));
-	return 0;
-}
-
-/* Frees the boxes of messages that were not sent. */
-void chanfd_send_unload(struct chanfd_waiter *w)
-{
-	struct chanfd_message *msg, *next;
-
-	list_for_each_entry_safe(msg, next, &w->send.msgs, node)
-		kvfree(msg);
-}
-
-static noinline int wait_to_send(struct chanfd_waiter *w, const struct how *how)
-{
-	struct chanfd_call call = {
-		.waiters = w,
-		.nr = 1,
-		.bytes = w->send.bytes,
-		.deadline = how->deadline,
-		.context = how->context,
-	};
-
-	w->call = &call;
-	return chanfd_call_wait(&call) ?: w->error;
-}
-
-/* Sends up to @w->count messages; how many it were. */
-int chanfd_send_some(struct chanfd_waiter *w, const struct how *how)
-{
-	int err;
-
-	send_attempt(w, false);
-	if (w->committed)
-		err = w->error;
-	else if (how->nonblock)
-		err = -EAGAIN;
-	else
-		err = wait_to_send(w, how);
-	return err ?: w->moved;
-}
-
-static noinline int wait_to_receive(struct chanfd_waiter *w, const struct how *how)
-{
-	u8 slot[CHANFD_SLOT_MAX] __uninitialized;
-	struct chanfd_call call = {
-		.waiters = w,
-		.nr = 1,
-		.deadline = how->deadline,
-		.context = how->context,
-		.slot = slot,
-	};
-
-	w->call = &call;
-	return chanfd_call_wait(&call) ?: chanfd_recv_finish(w);
-}
-
-/* Receives up to @w->count messages; how many it were, none at the orderly end. */
-int chanfd_recv_some(struct chanfd_waiter *w, const struct how *how)
-{
-	int err = chanfd_attempt(w);
-
-	if (w->committed)
-		err = w->error;
-	else if (!err && how->nonblock)
-		err = -EAGAIN;
-	else if (!err)
-		err = wait_to_receive(w, how);
-	return err ?: w->moved;
-}
-
-/* Sends messages in boxes. */
-static int send_boxes(struct chanfd_waiter *w, struct iov_iter *from, const u32 *sizes,
-		      const struct how *how)
-{
-	u32 elem_size = to_channel(w->obj)->elem_size;
-	u32 i, bytes = 0;
-	int ret = 0;
-
-	INIT_LIST_HEAD(&w->send.msgs);
-	for (i = 0; !ret && i < w->count && bytes < BATCH_BYTES; i++) {
-		u32 size = sizes ? sizes[i] : elem_size;
-
-		ret = load_box(w, from, size);
-		bytes += size;
-	}
-	w->count = i;
-	if (!ret)
-		ret = chanfd_send_some(w, how);
-	chanfd_send_unload(w);
-	return ret;
-}
-
-/* Sends messages that go to slots. */
-static int send_slots(struct chanfd_waiter *w, struct iov_iter *from, const struct how *how)
-{
-	size_t size = iov_iter_count(from);
-	u8 small[CHANFD_SLOT_MAX] __uninitialized, *copy = small;
-	int ret = -EFAULT;
-
-	if (size > sizeof(small)) {
-		copy = kvmalloc(size, GFP_KERNEL_ACCOUNT);
-		if (!copy)
-			return -ENOMEM;
-	}
-	w->send.data = copy;
-	w->send.bytes = size;
-	if (copy_from_iter_full(copy, size, from))
-		ret = chanfd_send_some(w, how);
-	if (copy != small)
-		kvfree(copy);
-	return ret;
+	chanfd_wake_readable(ch, n);
+	chanfd_let_go(ch, &end);
+	chanfd_messages_free(msgs);
 }
 
 /*
@@ -779,13 +673,4 @@ bool chanfd_recv_at_once(struct channel *ch, void __user *buf)
 	if (received)
 		wake_after_receive(ch, 1);
 	return received;
-}
-
-/* Sends what @from holds: @w->count messages, of @sizes if they vary. */
-int chanfd_send_from(struct chanfd_waiter *w, struct iov_iter *from, const u32 *sizes,
-		     const struct how *how)
-{
-	if (to_channel(w->obj)->boxed)
-		return send_boxes(w, from, sizes, how);
-	return send_slots(w, from, how);
 }

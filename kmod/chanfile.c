@@ -13,7 +13,8 @@
 
 #include "chan.h"
 
-#define CHANNEL_FLAGS	(CHANFD_PAIR | CHANFD_NONBLOCK | CHANFD_INHERIT | CHANFD_VARIABLE)
+#define CHANNEL_FLAGS	(CHANFD_PAIR | CHANFD_NONBLOCK | CHANFD_INHERIT | CHANFD_VARIABLE | \
+			 CHANFD_FDS)
 
 /* Is a message of @size bytes all that a slot holds? */
 static bool is_slot(const struct channel *ch, size_t size)
@@ -47,6 +48,20 @@ static int read_count(const struct channel *ch, size_t size)
 	return min_t(size_t, size / ch->elem_size, CHANFD_MAX_BATCH);
 }
 
+/* A read from a channel whose messages may have files: only those that have none. */
+static noinline int recv_taken(struct chanfd_waiter *w, const struct how *how)
+{
+	struct taken t = {};
+	int ret;
+
+	w->recv.taken = &t;
+	ret = chanfd_taken_prepare(&t, w, 0, 0) ?: chanfd_recv_some(w, how);
+	if (ret > 0)
+		chanfd_taken_settle(w, true);
+	chanfd_taken_put(&t);
+	return ret;
+}
+
 static ssize_t read_messages(struct channel *ch, struct iov_iter *to, bool nonblock)
 {
 	struct how how = { nonblock, KTIME_MAX };
@@ -57,7 +72,7 @@ static ssize_t read_messages(struct channel *ch, struct iov_iter *to, bool nonbl
 		return ret;
 	w.count = ret;
 	w.recv.iter = to;
-	ret = chanfd_recv_some(&w, &how);
+	ret = ch->fds ? recv_taken(&w, &how) : chanfd_recv_some(&w, &how);
 	return ret < 0 ? ret : (ssize_t)w.recv.bytes;
 }
 
@@ -139,155 +154,217 @@ static ssize_t channel_read_iter(struct kiocb *iocb, struct iov_iter *to)
 
 /* ioctls */
 
-static int transfer_get(struct chanfd_transfer *t, struct how *how,
-			struct file *file, unsigned int cmd, void __user *arg)
+/**
+ * struct transfer - an ioctl that sends or receives
+ * @arg:	the caller's
+ * @sizes:	of the messages of a batch, where they vary; or NULL
+ * @how:	may it wait
+ * @limit:	the context's case
+ */
+struct transfer {
+	struct chanfd_transfer arg;
+	u32 *sizes;
+	struct how how;
+	struct chanfd_waiter limit;
+};
+
+/* Where there are none, @x->sizes is NULL. */
+static int get_sizes(const struct channel *ch, struct transfer *x)
 {
-	int err = CHANFD_GET_ARG(t, seq, cmd, arg);
+	x->sizes = NULL;
+	if (!x->arg.sizes)
+		return ch->variable && x->arg.count > 1 ? -EINVAL : 0;
+	if (!ch->variable)
+		return -EINVAL;
+	x->sizes = kcalloc(x->arg.count, sizeof(u32), GFP_KERNEL_ACCOUNT);
+	return x->sizes ? 0 : -ENOMEM;
+}
+
+/* Undone by transfer_end(), if it succeeds. */
+static int transfer_begin(struct transfer *x, u32 flags, struct file *file,
+			  unsigned int cmd, void __user *uarg)
+{
+	const struct channel *ch = file->private_data;
+	struct chanfd_transfer *t = &x->arg;
+	int err = CHANFD_GET_ARG(t, seq, cmd, uarg);
 
 	if (err)
 		return err;
-	if (t->flags & ~CHANFD_NONBLOCK || !t->count || t->count > CHANFD_MAX_BATCH)
+	if (t->flags & ~flags || t->reserved || !t->count || t->count > CHANFD_MAX_BATCH ||
+	    (t->nr_fds && (!ch->fds || t->count > 1)) ||
+	    (t->lease && !(t->flags & CHANFD_LEASED)))
 		return -EINVAL;
-	how->nonblock = t->flags & CHANFD_NONBLOCK || file->f_flags & O_NONBLOCK;
-	how->deadline = chanfd_deadline(t->deadline);
+	x->how.nonblock = t->flags & CHANFD_NONBLOCK || file->f_flags & O_NONBLOCK;
+	x->how.deadline = chanfd_deadline(t->deadline);
+	x->how.context = NULL;
+	return get_sizes(ch, x);
+}
+
+/* The last look before anything is tried: a context that is done wins. */
+static int transfer_limit(struct transfer *x)
+{
+	struct chanfd_waiter *limit = chanfd_limit_get(&x->limit, x->arg.context);
+
+	if (IS_ERR(limit))
+		return PTR_ERR(limit);
+	x->how.context = limit;
 	return 0;
 }
 
-/* The sizes of the messages of a batch, where they vary. */
-static u32 *transfer_sizes(const struct channel *ch, const struct chanfd_transfer *t)
+static void transfer_end(struct transfer *x)
 {
-	u32 *sizes;
-
-	if (!t->sizes) {
-		if (ch->variable && t->count > 1)
-			return ERR_PTR(-EINVAL);
-		return NULL;
-	}
-	if (!ch->variable)
-		return ERR_PTR(-EINVAL);
-	sizes = kcalloc(t->count, sizeof(u32), GFP_KERNEL_ACCOUNT);
-	return sizes ?: ERR_PTR(-ENOMEM);
+	chanfd_limit_put(x->how.context);
+	kfree(x->sizes);
 }
 
-static int check_sizes(const struct channel *ch, const struct chanfd_transfer *t,
-		       u32 *sizes)
+static int check_sizes(const struct channel *ch, const struct transfer *x)
 {
+	const struct chanfd_transfer *t = &x->arg;
 	u64 total = 0;
 	u32 i;
 
 	if (!ch->variable)
 		return t->size == (u64)t->count * ch->elem_size ? 0 : -EMSGSIZE;
-	if (!sizes)
+	if (!x->sizes)
 		return size_fits(ch, t->size) ? 0 : -EMSGSIZE;
-	if (copy_from_user(sizes, u64_to_user_ptr(t->sizes), t->count * sizeof(u32)))
+	if (copy_from_user(x->sizes, u64_to_user_ptr(t->sizes), t->count * sizeof(u32)))
 		return -EFAULT;
 	for (i = 0; i < t->count; i++) {
-		if (!size_fits(ch, sizes[i]))
+		if (!size_fits(ch, x->sizes[i]))
 			return -EMSGSIZE;
-		total += sizes[i];
+		total += x->sizes[i];
 	}
 	return total == t->size ? 0 : -EMSGSIZE;
+}
+
+static int send_messages(struct channel *ch, struct transfer *x)
+{
+	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &chanfd_send_ops };
+	struct chanfd_transfer *t = &x->arg;
+	struct iovec iov = { u64_to_user_ptr(t->buf), t->size };
+	struct iov_iter from;
+	int ret;
+
+	if (t->nr_fds) {
+		w.send.parcel = chanfd_parcel_load(ch, u64_to_user_ptr(t->fds), t->nr_fds);
+		if (IS_ERR(w.send.parcel))
+			return PTR_ERR(w.send.parcel);
+	}
+	w.count = t->count;
+	iov_iter_init(&from, ITER_SOURCE, &iov, 1, t->size);
+	ret = chanfd_send_from(&w, &from, x->sizes ?: ch->variable ? &t->size : NULL, &x->how);
+	t->seq = w.number;
+	return ret;
 }
 
 static int channel_send(struct file *file, unsigned int cmd, void __user *arg)
 {
 	struct channel *ch = file->private_data;
-	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &chanfd_send_ops };
-	struct chanfd_waiter limit __uninitialized;
-	struct chanfd_transfer t;
-	struct iov_iter from;
-	struct iovec iov;
-	struct how how;
-	u32 *sizes;
+	struct transfer x __uninitialized;
 	int ret;
 
-	ret = transfer_get(&t, &how, file, cmd, arg);
+	ret = transfer_begin(&x, CHANFD_NONBLOCK, file, cmd, arg);
 	if (ret)
 		return ret;
-	sizes = transfer_sizes(ch, &t);
-	if (IS_ERR(sizes))
-		return PTR_ERR(sizes);
-	ret = check_sizes(ch, &t, sizes);
-	if (ret)
-		goto out_free;
-	how.context = chanfd_limit_get(&limit, t.context);
-	if (IS_ERR(how.context)) {
-		ret = PTR_ERR(how.context);
-		goto out_free;
-	}
-	w.count = t.count;
-	iov = (struct iovec){ u64_to_user_ptr(t.buf), t.size };
-	iov_iter_init(&from, ITER_SOURCE, &iov, 1, t.size);
-	ret = chanfd_send_from(&w, &from, sizes ?: ch->variable ? &t.size : NULL, &how);
-	chanfd_limit_put(how.context);
+	ret = check_sizes(ch, &x) ?: transfer_limit(&x) ?: send_messages(ch, &x);
+	if (ret > 0)	/* sent is sent: a bad pointer takes nothing back */
+		CHANFD_PUT_ARG(&x.arg, cmd, arg);
+	transfer_end(&x);
+	return ret;
+}
+
+/* Results that have nowhere to go are found before a message is taken. */
+static int check_results(const struct transfer *x, unsigned int cmd, void __user *arg)
+{
+	const struct chanfd_transfer *t = &x->arg;
+
+	if (CHANFD_PUT_ARG(t, cmd, arg))
+		return -EFAULT;
+	if (x->sizes && fault_in_safe_writeable(u64_to_user_ptr(t->sizes),
+						t->count * sizeof(u32)))
+		return -EFAULT;
+	return 0;
+}
+
+/* What @w received, @n messages, is told; %-EFAULT if not. */
+static int tell_received(const struct chanfd_waiter *w, u32 n, struct transfer *x,
+			 unsigned int cmd, void __user *arg)
+{
+	struct chanfd_transfer *t = &x->arg;
+
+	t->size = w->recv.bytes;
+	t->seq = w->number;
+	t->redelivered = w->recv.redelivered;
+	if (x->sizes && copy_to_user(u64_to_user_ptr(t->sizes), x->sizes, n * sizeof(u32)))
+		return -EFAULT;
+	return CHANFD_PUT_ARG(t, cmd, arg);
+}
+
+/* Receives messages that may have files, or that are leased. */
+static noinline int recv_whole(struct chanfd_waiter *w, struct transfer *x,
+			       unsigned int cmd, void __user *arg)
+{
+	struct chanfd_transfer *t = &x->arg;
+	struct taken taken = {
+		.fds = u64_to_user_ptr(t->fds),
+		.room = t->nr_fds,
+	};
+	int ret;
+
+	w->recv.taken = &taken;
+	ret = chanfd_taken_prepare(&taken, w, t->flags, t->lease) ?:
+	      chanfd_recv_some(w, &x->how);
 	if (ret > 0) {
-		/* Sent is sent: a bad pointer takes nothing back. */
-		t.seq = w.number;
-		CHANFD_PUT_ARG(&t, cmd, arg);
+		t->nr_fds = taken.nr_fds;
+		if (taken.leased)
+			t->lease = taken.lease_fd;
+		ret = chanfd_taken_settle(w, !tell_received(w, ret, x, cmd, arg)) ?: ret;
+	} else if (!ret) {
+		tell_received(w, 0, x, cmd, arg);
 	}
-out_free:
-	kfree(sizes);
+	chanfd_taken_put(&taken);
+	return ret;
+}
+
+static int recv_messages(struct channel *ch, struct transfer *x, unsigned int cmd,
+			 void __user *arg)
+{
+	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &chanfd_recv_ops };
+	struct chanfd_transfer *t = &x->arg;
+	int ret;
+
+	w.count = t->count;
+	w.recv.buf = u64_to_user_ptr(t->buf);
+	w.recv.room = t->size;
+	w.recv.sizes = x->sizes;
+	if (t->buf && !ch->variable && ch->elem_size)
+		w.count = min(w.count, t->size / ch->elem_size);
+	if (ch->fds || t->flags & CHANFD_LEASED)
+		return recv_whole(&w, x, cmd, arg);
+	ret = chanfd_recv_some(&w, &x->how);
+	if (ret >= 0)	/* received is received, likewise */
+		tell_received(&w, ret, x, cmd, arg);
 	return ret;
 }
 
 static int channel_recv(struct file *file, unsigned int cmd, void __user *arg)
 {
 	struct channel *ch = file->private_data;
-	struct chanfd_waiter w = { .obj = &ch->obj, .ops = &chanfd_recv_ops };
-	struct chanfd_waiter limit __uninitialized;
-	struct chanfd_transfer t;
-	struct how how;
-	u32 *sizes;
+	struct transfer x __uninitialized;
 	int ret;
 
-	ret = transfer_get(&t, &how, file, cmd, arg);
+	ret = transfer_begin(&x, CHANFD_NONBLOCK | CHANFD_LEASED, file, cmd, arg);
 	if (ret)
 		return ret;
-	if (t.buf && !ch->variable && t.size < ch->elem_size)
-		return -EMSGSIZE;
-	/* Results that have nowhere to go are found before a message is taken. */
-	if (CHANFD_PUT_ARG(&t, cmd, arg))
-		return -EFAULT;
-	sizes = transfer_sizes(ch, &t);
-	if (IS_ERR(sizes))
-		return PTR_ERR(sizes);
-	if (sizes && fault_in_safe_writeable(u64_to_user_ptr(t.sizes), t.count * sizeof(u32))) {
-		ret = -EFAULT;
-		goto out_free;
-	}
-	how.context = chanfd_limit_get(&limit, t.context);
-	if (IS_ERR(how.context)) {
-		ret = PTR_ERR(how.context);
-		goto out_free;
-	}
-	w.count = t.count;
-	w.recv.buf = u64_to_user_ptr(t.buf);
-	w.recv.room = t.size;
-	w.recv.sizes = sizes;
-	if (t.buf && !ch->variable && ch->elem_size)
-		w.count = min(w.count, t.size / ch->elem_size);
-	ret = chanfd_recv_some(&w, &how);
-	chanfd_limit_put(how.context);
-	if (ret >= 0) {
-		t.size = w.recv.bytes;
-		t.seq = w.number;
-		if (sizes && copy_to_user(u64_to_user_ptr(t.sizes), sizes, ret * sizeof(u32)))
-			goto out_free;	/* unmapped meanwhile; received is received */
-		CHANFD_PUT_ARG(&t, cmd, arg);
-	}
-out_free:
-	kfree(sizes);
+	if (x.arg.buf && !ch->variable && x.arg.size < ch->elem_size)
+		ret = -EMSGSIZE;
+	ret = ret ?: check_results(&x, cmd, arg) ?: transfer_limit(&x) ?:
+	      recv_messages(ch, &x, cmd, arg);
+	transfer_end(&x);
 	return ret;
 }
 
-/* Who waited for what will not come, and what to tell them. */
-struct end {
-	struct list_head waiters;
-	int send_error;
-	int recv_error;
-};
-
-#define END_INIT(name)	{ .waiters = LIST_HEAD_INIT((name).waiters) }
+/* The end of a side */
 
 static void end_outcome(struct chanfd_waiter *w, const void *arg)
 {
@@ -299,17 +376,25 @@ static void end_outcome(struct chanfd_waiter *w, const void *arg)
 /* From here on nobody else can claim them. Context: lock held. */
 static void end_senders(struct channel *ch, struct end *end)
 {
+	end->ended = true;
 	list_splice_tail_init(&ch->senders.list, &end->waiters);
 }
 
-static void end_receivers(struct channel *ch, struct end *end)
+/* Likewise, if no message will come any more. */
+void chanfd_end_receivers(struct channel *ch, struct end *end)
 {
+	if (length(ch) || !at_end(ch))
+		return;
+	end->ended = true;
+	end->recv_error = end_error(ch);
 	list_splice_tail_init(&ch->receivers.list, &end->waiters);
 }
 
 /* Context: no locks held. */
-static void let_go(struct channel *ch, struct end *end)
+void chanfd_let_go(struct channel *ch, struct end *end)
 {
+	if (!end->ended)
+		return;
 	chanfd_release_all(&ch->obj, &end->waiters, end_outcome, end);
 	chanfd_wake_readable(ch, 0);
 	chanfd_wake_writable(ch, 0);
@@ -329,38 +414,43 @@ static int channel_close(struct channel *ch, unsigned int cmd, void __user *arg)
 	if (c.reserved || c.cause < 0 || c.cause >= ERESTARTSYS)
 		return -EINVAL;
 	end.send_error = -EPIPE;
-	end.recv_error = -c.cause;
 	spin_lock(&ch->obj.lock);
 	won = !ch->closed;
 	if (won) {
 		ch->closed = true;
 		ch->cause = c.cause;
 		end_senders(ch, &end);
-		end_receivers(ch, &end);
+		chanfd_end_receivers(ch, &end);
 	}
 	spin_unlock(&ch->obj.lock);
 	if (!won)
 		return -EPIPE;
-	let_go(ch, &end);
+	chanfd_let_go(ch, &end);
 	return 0;
 }
 
 /* No receiver will come again: the messages have nowhere to go. */
 static void purge(struct channel *ch)
 {
-	struct chanfd_message *msg, *next;
-	LIST_HEAD(dropped);
+	struct rb_root_cached back;
+	struct rb_node *node;
+	LIST_HEAD(boxes);
 
 	spin_lock(&ch->obj.lock);
-	list_splice_init(&ch->boxes, &dropped);
+	back = ch->back;
+	ch->back = RB_ROOT_CACHED;
+	list_splice_init(&ch->boxes, &boxes);
 	ch->dropped += length(ch);
 	ch->nr_boxes = 0;
+	ch->files = 0;
 	ch->used = 0;
 	spin_unlock(&ch->obj.lock);
-	list_for_each_entry_safe(msg, next, &dropped, node) {
-		kvfree(msg);
+	while ((node = rb_first_cached(&back))) {
+		rb_erase_cached(node, &back);
+		chanfd_message_free(rb_entry(node, struct chanfd_message, back));
 		cond_resched();
 	}
+	chanfd_messages_free(&boxes);
 }
 
 static void channel_abandoned(struct chanfd_object *obj, u32 rights)
@@ -369,14 +459,13 @@ static void channel_abandoned(struct chanfd_object *obj, u32 rights)
 	struct end end = END_INIT(end);
 
 	end.send_error = -ECONNRESET;
-	end.recv_error = -ECONNRESET;
 	spin_lock(&ch->obj.lock);
 	if (rights & CHANFD_READ)
 		end_senders(ch, &end);
 	if (rights & CHANFD_WRITE)
-		end_receivers(ch, &end);
+		chanfd_end_receivers(ch, &end);
 	spin_unlock(&ch->obj.lock);
-	let_go(ch, &end);
+	chanfd_let_go(ch, &end);
 	if (rights & CHANFD_READ)
 		purge(ch);
 }
@@ -384,12 +473,12 @@ static void channel_abandoned(struct chanfd_object *obj, u32 rights)
 static int channel_get_info(struct channel *ch, unsigned int cmd, void __user *arg)
 {
 	struct chanfd_channel_info info = {
-		.flags = ch->variable ? CHANFD_VARIABLE : 0,
+		.flags = (ch->variable ? CHANFD_VARIABLE : 0) | (ch->fds ? CHANFD_FDS : 0),
 		.elem_size = ch->elem_size,
 		.capacity = ch->capacity,
 	};
 
-	if (_IOC_SIZE(cmd) < sizeof(info))
+	if (_IOC_SIZE(cmd) < offsetofend(typeof(info), dropped))
 		return -ENOTTY;
 	spin_lock(&ch->obj.lock);
 	info.len = length(ch);
@@ -402,6 +491,8 @@ static int channel_get_info(struct channel *ch, unsigned int cmd, void __user *a
 	info.received = ch->received;
 	info.returned = ch->returned;
 	info.dropped = ch->dropped;
+	info.leased = ch->leased;
+	info.files = ch->files;
 	if (ch->closed)
 		info.state |= CHANFD_CLOSED;
 	spin_unlock(&ch->obj.lock);
@@ -451,11 +542,13 @@ static __poll_t channel_poll(struct file *file, poll_table *table)
 static void channel_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct channel *ch = file->private_data;
-	u32 len, senders, receivers;
+	u32 len, files, leased, senders, receivers;
 	const char *state = "open";
 
 	spin_lock(&ch->obj.lock);
 	len = length(ch);
+	files = ch->files;
+	leased = ch->leased;
 	senders = ch->senders.len;
 	receivers = ch->receivers.len;
 	if (ch->closed)
@@ -468,6 +561,8 @@ static void channel_show_fdinfo(struct seq_file *m, struct file *file)
 		   ch->variable ? " variable" : "");
 	seq_printf(m, "chanfd-capacity:\t%u\n", ch->capacity);
 	seq_printf(m, "chanfd-len:\t%u\n", len);
+	seq_printf(m, "chanfd-leased:\t%u\n", leased);
+	seq_printf(m, "chanfd-files:\t%u\n", files);
 	seq_printf(m, "chanfd-state:\t%s\n", state);
 	seq_printf(m, "chanfd-waiting:\t%u senders %u receivers\n", senders, receivers);
 }
@@ -504,7 +599,8 @@ const struct chanfd_type chanfd_channel_type = {
 static struct channel *channel_new(const struct chanfd_channel *c)
 {
 	bool variable = c->flags & CHANFD_VARIABLE;
-	bool boxed = variable || c->elem_size > CHANFD_SLOT_MAX;
+	bool fds = c->flags & CHANFD_FDS;
+	bool boxed = variable || fds || c->elem_size > CHANFD_SLOT_MAX;
 	size_t bytes = (size_t)c->capacity * c->elem_size;
 	size_t boxes = boxed ? (size_t)c->capacity * sizeof(struct chanfd_message) : 0;
 	struct channel *ch;
@@ -516,7 +612,9 @@ static struct channel *channel_new(const struct chanfd_channel *c)
 	ch->elem_size = c->elem_size;
 	ch->capacity = c->capacity;
 	ch->variable = variable;
+	ch->fds = fds;
 	ch->boxed = boxed;
+	ch->back = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&ch->boxes);
 	chanfd_queue_init(&ch->senders);
 	chanfd_queue_init(&ch->receivers);

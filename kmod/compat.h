@@ -39,6 +39,11 @@
 #define ITER_SOURCE	WRITE
 #endif
 
+/* 6.8 added a pointer to where the number goes. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#define receive_fd(file, ufd, flags)	receive_fd(file, flags)
+#endif
+
 /* 6.3 wrapped the flags of mappings. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void chanfd_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,

@@ -270,7 +270,7 @@ static int handle_reduce(struct file *file, void __user *arg)
 	u32 flags, rights;
 	int fd;
 
-	if (obj->type == &chanfd_token_type)
+	if (obj->type == &chanfd_token_type || obj->type == &chanfd_lease_type)
 		return -ENOTTY;
 	if (get_user(flags, (u32 __user *)arg))
 		return -EFAULT;

@@ -129,8 +129,10 @@ extern const struct chanfd_type chanfd_channel_type;
 extern const struct chanfd_type chanfd_waitgroup_type;
 extern const struct chanfd_type chanfd_token_type;
 extern const struct chanfd_type chanfd_context_type;
+extern const struct chanfd_type chanfd_lease_type;
 
 extern const struct file_operations chanfd_channel_fops;
+extern const struct file_operations chanfd_lease_fops;
 extern const struct file_operations chanfd_waitgroup_fops;
 extern const struct file_operations chanfd_context_fops;
 extern const struct file_operations chanfd_lock_fops;
@@ -166,6 +168,9 @@ void chanfd_page_free(struct chanfd_page *page);
 /* limits.c */
 struct chanfd_user *chanfd_user_charge(unsigned int objects, size_t bytes);
 void chanfd_user_uncharge(struct chanfd_user *user, unsigned int objects, size_t bytes);
+int chanfd_user_charge_more(struct chanfd_user *user, size_t bytes);
+struct chanfd_user *chanfd_user_charge_files(unsigned int n);
+void chanfd_user_uncharge_files(struct chanfd_user *user, unsigned int n);
 void chanfd_user_show(struct seq_file *m, const struct chanfd_user *user);
 
 #endif /* _CHANFD_OBJECT_H */

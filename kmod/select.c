@@ -70,6 +70,55 @@ static __always_inline bool set_object(struct chanfd_waiter *w, s32 fd,
 	return !*err;
 }
 
+/* What the case of a channel sends, or where it receives: fills @p in. */
+static int get_parcel(const struct chanfd_case *c, struct chanfd_parcel *p)
+{
+	if (!(c->flags & CHANFD_CASE_PARCEL)) {
+		*p = (struct chanfd_parcel){ .buf = c->buf, .size = c->size };
+		return 0;
+	}
+	if (c->size)
+		return -EINVAL;
+	if (copy_from_user(p, u64_to_user_ptr(c->buf), sizeof(*p)))
+		return -EFAULT;
+	return p->reserved ? -EINVAL : 0;
+}
+
+static int set_up_send(struct chanfd_waiter *w, const struct chanfd_case *c)
+{
+	struct chanfd_parcel p;
+	int err;
+
+	if (!set_object(w, c->fd, &chanfd_channel_fops, FMODE_WRITE, &err))
+		return err;
+	return get_parcel(c, &p) ?: chanfd_send_case(w, &p);
+}
+
+static int set_up_recv(struct chanfd_waiter *w, const struct chanfd_case *c)
+{
+	bool whole = c->flags & CHANFD_CASE_PARCEL;
+	struct chanfd_parcel p;
+	int err;
+
+	if (!set_object(w, c->fd, &chanfd_channel_fops, FMODE_READ, &err))
+		return err;
+	return get_parcel(c, &p) ?:
+	       chanfd_recv_case(w, &p, whole ? u64_to_user_ptr(c->buf) : NULL);
+}
+
+/* The flags that a case may have. */
+static u16 flags_of(u16 op)
+{
+	switch (op) {
+	case CHANFD_CASE_SEND:
+	case CHANFD_CASE_RECV:
+		return CHANFD_CASE_PARCEL;
+	case CHANFD_CASE_WAIT:
+		return CHANFD_CASE_BROKEN;
+	}
+	return 0;
+}
+
 static int set_up(struct chanfd_waiter *w, struct chanfd_call *call,
 		  const struct chanfd_case *c)
 {
@@ -78,20 +127,18 @@ static int set_up(struct chanfd_waiter *w, struct chanfd_call *call,
 	w->call = call;
 	w->count = 1;
 	w->op = c->op;
-	if (c->reserved || (c->flags && c->op != CHANFD_CASE_WAIT))
+	if (c->reserved || c->flags & ~flags_of(c->op))
 		return -EINVAL;
 
 	switch (c->op) {
 	case CHANFD_CASE_RECV:
-		if (set_object(w, c->fd, &chanfd_channel_fops, FMODE_READ, &err))
-			err = chanfd_recv_case(w, u64_to_user_ptr(c->buf), c->size);
+		err = set_up_recv(w, c);
 		break;
 	case CHANFD_CASE_SEND:
-		if (set_object(w, c->fd, &chanfd_channel_fops, FMODE_WRITE, &err))
-			err = chanfd_send_case(w, u64_to_user_ptr(c->buf), c->size);
+		err = set_up_send(w, c);
 		break;
 	case CHANFD_CASE_WAIT:
-		if (c->flags & ~CHANFD_CASE_BROKEN || c->buf)
+		if (c->buf)
 			break;
 		if (set_object(w, c->fd, &chanfd_waitgroup_fops, FMODE_READ, &err))
 			chanfd_wait_case(w, c->flags & CHANFD_CASE_BROKEN, c->size);
@@ -136,6 +183,8 @@ static void tear_down(struct chanfd_waiter *w)
 {
 	if (w->op == CHANFD_CASE_SEND && w->ops && w->ops != &never_ops)
 		chanfd_send_unload(w);
+	if (w->op == CHANFD_CASE_RECV)
+		chanfd_recv_unload(w);
 	fdput(w->fd);
 }
 
@@ -183,19 +232,23 @@ static void tell(const struct chanfd_waiter *w, int error, struct chanfd_select 
 	s->number = w->number;
 }
 
-static int run(struct chanfd_call *call, struct chanfd_select *s)
+static int run(struct chanfd_call *call, struct chanfd_select *s, unsigned int cmd,
+	       void __user *arg)
 {
 	struct chanfd_waiter *w = chanfd_call_run(call);
+	bool recv, told;
 	int err;
 
 	if (IS_ERR(w))
 		return PTR_ERR(w);
-	err = w->op == CHANFD_CASE_RECV ? chanfd_recv_finish(w) : w->error;
+	recv = w->op == CHANFD_CASE_RECV;
+	err = recv ? chanfd_recv_finish(w) : w->error;
 	if (err == -EFAULT)
 		return err;	/* the message is the channel's again: nothing was done */
 	s->index = w - call->waiters;
 	tell(w, err, s);
-	return 0;
+	told = !CHANFD_PUT_ARG(s, cmd, arg);
+	return recv && !err ? chanfd_recv_settle(w, told) : 0;
 }
 
 long chanfd_select_ioctl(unsigned int cmd, void __user *arg)
@@ -238,10 +291,8 @@ long chanfd_select_ioctl(unsigned int cmd, void __user *arg)
 	err = PTR_ERR_OR_ZERO(call.context);
 	if (err)
 		goto out_tear_down;
-	err = run(&call, &s);
+	err = run(&call, &s, cmd, arg);
 	chanfd_limit_put(call.context);
-	if (!err)
-		CHANFD_PUT_ARG(&s, cmd, arg);
 out_tear_down:
 	for (w = call.waiters; made--; w++)
 		tear_down(w);

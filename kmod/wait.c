@@ -545,8 +545,7 @@ static int park_and_sleep(struct chanfd_call *call)
  */
 int chanfd_call_wait(struct chanfd_call *call)
 {
-	/* Each case may have one box. */
-	size_t bytes = call->nr * (sizeof(*call->waiters) + sizeof(*call->msg)) + call->bytes;
+	size_t bytes = (size_t)call->nr * sizeof(*call->waiters) + call->bytes + call->kept;
 	struct chanfd_user *user;
 	int err;
 

@@ -15,15 +15,10 @@
 #include "object.h"
 
 struct chanfd_call;
+struct chanfd_message;
 struct chanfd_waiter;
-
-/* A message outside of any ring: on its way, too large for one, or come back. */
-struct chanfd_message {
-	struct list_head node;
-	u64 seq;
-	u32 size;
-	u8 data[];
-};
+struct parcel;
+struct taken;
 
 /* The largest message that has a slot in a ring, and copies on stacks. */
 #define CHANFD_SLOT_MAX	256
@@ -96,6 +91,7 @@ struct chanfd_waiter {
 		struct {	/* a sender; under the lock of @obj while parked */
 			const void *data;	/* next message, if they fit a ring's slot */
 			struct list_head msgs;	/* messages not sent, in boxes */
+			struct parcel *parcel;	/* files for the first box, or NULL */
 			u32 bytes;		/* held for them in all */
 		} send;
 		struct {	/* a receiver */
@@ -104,7 +100,9 @@ struct chanfd_waiter {
 			u32 room;		/* there */
 			u32 bytes;		/* outcome: used of it */
 			u32 wanted;		/* for the message that did not get in */
+			u32 redelivered;	/* outcome: of the first message */
 			u32 *sizes;		/* outcome, of each message; may be NULL */
+			struct taken *taken;	/* messages go there first; or NULL */
 		} recv;
 		struct {	/* somebody at a waitgroup */
 			bool or_broken;		/* CHANFD_CASE_BROKEN, and not @known */
@@ -141,6 +139,7 @@ struct chanfd_waiter {
  * @ordered:	the first ready case wins, not a random one
  * @killable:	only a fatal signal ends it
  * @bytes:	of the messages that its cases would send
+ * @kept:	bytes that its cases need besides
  * @ready:	cases that looked ready
  * @choice:	the one of them to try
  * @deadline:	CLOCK_MONOTONIC of the host, KTIME_MAX for none
@@ -165,6 +164,7 @@ struct chanfd_call {
 	bool ordered;
 	bool killable;
 	u32 bytes;
+	u32 kept;
 	u32 ready;
 	struct chanfd_waiter *choice;
 	ktime_t deadline;
@@ -263,10 +263,13 @@ ktime_t chanfd_deadline(u64 deadline);
 /* Cases of a select, by what they wait for; what is common to all is set, the rest of
  * @w is zero. The case is considered for the first choice.
  */
-int chanfd_send_case(struct chanfd_waiter *w, const void __user *buf, u32 size);
+int chanfd_send_case(struct chanfd_waiter *w, const struct chanfd_parcel *p);
 void chanfd_send_unload(struct chanfd_waiter *w);
-int chanfd_recv_case(struct chanfd_waiter *w, void __user *buf, u32 room);
+int chanfd_recv_case(struct chanfd_waiter *w, const struct chanfd_parcel *p,
+		     struct chanfd_parcel __user *told);
+void chanfd_recv_unload(struct chanfd_waiter *w);
 int chanfd_recv_finish(struct chanfd_waiter *w);
+int chanfd_recv_settle(struct chanfd_waiter *w, bool told);
 void chanfd_wait_case(struct chanfd_waiter *w, bool or_broken, u32 known);
 void chanfd_context_case(struct chanfd_waiter *w, bool drained);
 int chanfd_lock_case(struct chanfd_waiter *w, bool shared);

@@ -93,7 +93,7 @@ static inline bool conserved(int ch)
 {
 	struct chanfd_channel_info info = info_of(ch);
 
-	return info.sent == info.len + info.received + info.dropped;
+	return info.sent == info.len + info.received + info.leased + info.dropped;
 }
 
 #endif /* NUMBERS_H */

@@ -92,6 +92,27 @@ struct file *shim_take_fd(unsigned int fd)
 	return file;
 }
 
+int receive_fd(struct file *file, int __user *ufd, unsigned int flags)
+{
+	int fd = get_unused_fd_flags(flags);
+
+	if (fd < 0)
+		return fd;
+	refcount_inc(&file->f_count);
+	fd_install(fd, file);
+	return fd;
+}
+
+int close_fd(unsigned int fd)
+{
+	struct file *file = shim_take_fd(fd);
+
+	if (!file)
+		return -EBADF;
+	fput(file);
+	return 0;
+}
+
 int shim_next_fd(int fd)
 {
 	while (fd < MAX_FDS && !READ_ONCE(slots[fd].used))

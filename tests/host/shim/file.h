@@ -15,6 +15,7 @@ typedef unsigned int fmode_t;
 
 #define FMODE_READ		1U
 #define FMODE_WRITE		2U
+#define FMODE_PATH		0x4000U
 #define FMODE_NOWAIT		0x8000000U
 
 #define ANON_INODE_FS_MAGIC	0x09041934
@@ -94,6 +95,7 @@ static inline void stream_open(struct inode *inode, struct file *file)
 struct file *anon_inode_getfile(const char *name, const struct file_operations *fops,
 				void *priv, int flags);
 struct file *fget(unsigned int fd);
+#define fget_raw	fget
 void fput(struct file *file);
 
 /* Ends what the task's last references kept open: when a call ends, or a work item. */
@@ -122,6 +124,12 @@ int get_unused_fd_flags(unsigned int flags);
 void put_unused_fd(unsigned int fd);
 void fd_install(unsigned int fd, struct file *file);
 struct file *shim_take_fd(unsigned int fd);
+int receive_fd(struct file *file, int __user *ufd, unsigned int flags);
+int close_fd(unsigned int fd);
+
+/* More than there are numbers. */
+#define rlimit(which)		2048UL
+#define RLIMIT_NOFILE		7
 
 /* The first number that is taken, from @fd on; or -1. */
 int shim_next_fd(int fd);

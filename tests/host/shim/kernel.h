@@ -68,6 +68,11 @@ typedef __s64 s64;
 	__x < __y ? __x : __y;		\
 })
 #define min_t(type, x, y)	min((type)(x), (type)(y))
+#define clamp_t(type, x, lo, hi) ({			\
+	type __v = (x);					\
+							\
+	__v < (lo) ? (lo) : __v > (hi) ? (hi) : __v;	\
+})
 #define min3(x, y, z) ({		\
 	__auto_type __m = min(x, y);	\
 	__auto_type __z = (z);		\

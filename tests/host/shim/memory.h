@@ -96,6 +96,11 @@ unsigned long clear_user(void __user *to, unsigned long n);
 int copy_struct_from_user(void *to, size_t known, const void __user *from, size_t size);
 
 #define get_user(x, p)	(copy_from_user(&(x), p, sizeof(*(p))) ? -EFAULT : 0)
+#define put_user(x, p) ({					\
+	typeof(*(p)) __x = (x);					\
+								\
+	copy_to_user(p, &__x, sizeof(__x)) ? -EFAULT : 0;	\
+})
 
 /* Makes memory present; how much of it there is not. */
 size_t fault_in_safe_writeable(const char __user *p, size_t size);

@@ -57,6 +57,37 @@ static inline void rb_erase(struct rb_node *node, struct rb_root *root)
 	left->parent = leaf;
 }
 
+#define RB_EMPTY_ROOT(root)	(!(root)->rb_node)
+
+struct rb_root_cached {
+	struct rb_root rb_root;
+};
+
+#define RB_ROOT_CACHED		((struct rb_root_cached){ { NULL } })
+
+static inline struct rb_node *rb_first_cached(const struct rb_root_cached *tree)
+{
+	struct rb_node *node = tree->rb_root.rb_node;
+
+	while (node && node->rb_left)
+		node = node->rb_left;
+	return node;
+}
+
+static inline void rb_add_cached(struct rb_node *node, struct rb_root_cached *tree,
+				 bool (*less)(struct rb_node *a, const struct rb_node *b))
+{
+	struct rb_node **link = &tree->rb_root.rb_node, *parent = NULL;
+
+	while (*link) {
+		parent = *link;
+		link = less(node, parent) ? &parent->rb_left : &parent->rb_right;
+	}
+	rb_link_node(node, parent, link);
+}
+
+#define rb_erase_cached(node, tree)	rb_erase(node, &(tree)->rb_root)
+
 static inline struct rb_node *__rb_first_leaf(struct rb_node *node)
 {
 	while (node && (node->rb_left || node->rb_right))
