@@ -12,6 +12,8 @@ int chanfd_call_device(unsigned long request, void *arg);
 int chanfd_call_select(struct chanfd_select *s);
 int chanfd_select_one(struct chanfd_case c, const struct chanfd_opt *opt,
 		      struct chanfd_outcome *out);
+int chanfd_call_transfer(int ch, unsigned long request, struct chanfd_transfer *t,
+			 size_t size, const struct chanfd_opt *opt, const void *caller);
 void chanfd_close_quietly(int fd);
 void chanfd_copy_name(__u8 *to, size_t room, const char *name);
 

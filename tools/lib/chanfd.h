@@ -181,6 +181,7 @@ int chanfd_reduce(int fd, unsigned int rights);
  * @cap:	messages that it holds while no receiver waits, 0 to
  *		CHANFD_MAX_CAPACITY; with 0 a send waits for its receiver
  * @flags:	CHANFD_VARIABLE (messages of any length up to @elem),
+ *		CHANFD_FDS (messages may have descriptors),
  *		CHANFD_NONBLOCK (the handle is O_NONBLOCK),
  *		CHANFD_INHERIT (the handle is not O_CLOEXEC)
  * @name:	for people, printable; NULL: none; cut to 15 bytes as prctl(2)
@@ -236,10 +237,12 @@ int chanfd_send(int ch, const void *msg, size_t size,
  * struct chanfd_received - more about what was received
  * @size:	bytes in all
  * @seq:	the channel's number of the (first) message, from 0
+ * @redelivered: how often the (first) message has come back from a lease before
  */
 struct chanfd_received {
 	size_t size;
 	uint64_t seq;
+	unsigned int redelivered;
 };
 
 /**
@@ -365,6 +368,130 @@ int chanfd_len(int ch);
  * Return: the capacity that the channel was made with.
  */
 int chanfd_cap(int ch);
+
+/*
+ * File descriptors in messages
+ *
+ * A channel that is made with CHANFD_FDS takes messages with up to CHANFD_MAX_FDS
+ * descriptors: other channels (rule C5), so a request can carry where to reply, and
+ * files. The files are kept open by the message until it is received; whoever
+ * receives it has descriptors of its own, as after dup(2), and all O_CLOEXEC.
+ *
+ * Not every file can be sent, so that none can keep itself open for good. These can:
+ * regular files (a memfd, too), directories, FIFOs and pipes, IPv4 and IPv6 sockets,
+ * O_PATH descriptors, eventfds, timerfds, signalfds, pidfds, and handles. But not a
+ * lease, and no handle that could receive from a CHANFD_FDS channel: send one that
+ * chanfd_reduce() has made of it.
+ */
+
+/**
+ * chanfd_send_fds() - send a message with descriptors
+ * @ch:		handle with CHANFD_WRITE, of a channel made with CHANFD_FDS
+ * @msg:	as in chanfd_send()
+ * @size:	likewise
+ * @fds:	the descriptors; they stay open here
+ * @n:		how many, 0 to CHANFD_MAX_FDS
+ * @opt:	how to wait, or NULL
+ *
+ * Return: 0, the message is sent. Errors as chanfd_send(), and EINVAL (too many, or the
+ * channel takes none), EBADF (one is not open), ELOOP (one could receive from a channel
+ * made with CHANFD_FDS), EOPNOTSUPP (one is of a kind that cannot be sent),
+ * ETOOMANYREFS (more files of this user are in messages than one process may open,
+ * RLIMIT_NOFILE).
+ */
+int chanfd_send_fds(int ch, const void *msg, size_t size, const int *fds,
+		    unsigned int n, const struct chanfd_opt *opt);
+
+/**
+ * chanfd_recv_fds() - receive a message with descriptors
+ * @ch:		handle with CHANFD_READ, of a channel made with CHANFD_FDS
+ * @buf:	as in chanfd_recv()
+ * @size:	likewise
+ * @fds:	out: the descriptors, O_CLOEXEC, for the caller to close
+ * @n:		room at @fds; out, with a result of 1: how many the message had
+ * @opt:	how to wait, or NULL
+ * @r:		as in chanfd_recv()
+ *
+ * A message of which something cannot be received stays in the channel as it is.
+ * chanfd_recv() on such a channel is for messages without descriptors: others are
+ * EMSGSIZE to it, or are thrown away with all that they carry if @buf is NULL.
+ *
+ * Return: 1 for a message, 0 for the end. Errors as chanfd_recv(); EMSGSIZE also if the
+ * next message has more descriptors than @n; EMFILE (no more can be opened), and what
+ * a security module says to one of them.
+ */
+int chanfd_recv_fds(int ch, void *buf, size_t size, int *fds, unsigned int *n,
+		    const struct chanfd_opt *opt, struct chanfd_received *r);
+
+/**
+ * chanfd_send_memfd() - send memory that nobody can change any more
+ * @ch:		handle with CHANFD_WRITE, of a channel made with CHANFD_FDS for messages
+ *		of 0 bytes
+ * @data:	what to send
+ * @size:	its bytes
+ * @opt:	how to wait, or NULL
+ *
+ * For what is too large for a message, or has many receivers: it is copied once, to a
+ * sealed memfd (memfd_create(2)), which receivers map.
+ *
+ * Return: 0. Errors as chanfd_send_fds() and of memfd_create(2) and write(2): EMFILE,
+ * ENFILE, ENOMEM, ENOSPC.
+ */
+int chanfd_send_memfd(int ch, const void *data, size_t size,
+		      const struct chanfd_opt *opt);
+
+/**
+ * chanfd_recv_memfd() - receive memory that nobody can change any more
+ * @ch:		handle with CHANFD_READ, of a channel as in chanfd_send_memfd()
+ * @data:	out: where it is, read-only, for the caller to munmap(2); NULL if there
+ *		are no bytes
+ * @size:	out: its bytes
+ * @opt:	how to wait, or NULL
+ *
+ * Return: 1 for a message, 0 for the end. Errors as chanfd_recv_fds(); ENOMEM, the
+ * message is the channel's again. EBADMSG: what came was not sealed memory, and is thrown
+ * away.
+ */
+int chanfd_recv_memfd(int ch, const void **data, size_t *size,
+		      const struct chanfd_opt *opt);
+
+/*
+ * Leases: at least once
+ *
+ * A message that is received is gone if its receiver dies with it: at most once. One that
+ * is received into a lease is gone only with chanfd_commit(). When the last copy of the
+ * lease is closed without that, as when its process dies at whatever instruction, the
+ * message is the first in the channel again, and whoever receives it is told so. A closed
+ * channel is not at its end while messages are leased: there may be more to come.
+ */
+
+/**
+ * chanfd_recv_leased() - receive one message into a lease
+ * @ch:		as in chanfd_recv()
+ * @buf:	likewise; NULL: the message's bytes do not matter
+ * @size:	likewise
+ * @lease:	-1: out, with a result of 1: a new lease, O_CLOEXEC, that the caller
+ *		closes; or a lease of this channel's, to add the message to
+ * @opt:	how to wait, or NULL
+ * @r:		as in chanfd_recv()
+ *
+ * With descriptors, and as one of several things to wait for: CHANFD_RECV_PARCEL().
+ *
+ * Return: 1 for a message, 0 for the end. Errors as chanfd_recv(); EBADF or EINVAL
+ * (@lease is not open, or is no lease of this channel's), ERANGE (it is committed), EOVERFLOW (it
+ * has CHANFD_MAX_BATCH messages), EMFILE, ENFILE, ENOMEM, EDQUOT (the user's limit of objects
+ * or of memory is reached): the message is the channel's again.
+ */
+int chanfd_recv_leased(int ch, void *buf, size_t size, int *lease,
+		       const struct chanfd_opt *opt, struct chanfd_received *r);
+
+/**
+ * chanfd_commit() - the messages of a lease are received for good
+ * @lease:	stays open, and is of no more use
+ *
+ * Return: 0. ERANGE (it was committed before).
+ */
+int chanfd_commit(int lease);
 
 /*
  * Waitgroups
@@ -1516,6 +1643,24 @@ static inline struct chanfd_case chanfd_case_of(int fd, unsigned int op,
 	CHANFD_RECV3(fd, ptr, chanfd_sizeof_target(__typeof__(ptr)))
 #define CHANFD_RECV3(fd, ptr, room) \
 	chanfd_case_of(fd, CHANFD_CASE_RECV, 0, ptr, room)
+
+/**
+ * CHANFD_SEND_PARCEL() - case: send what a struct chanfd_parcel says: bytes and
+ *	descriptors, as chanfd_send_fds()
+ *
+ * Out: error (EPIPE, ECONNRESET), number.
+ */
+#define CHANFD_SEND_PARCEL(ch, parcel) \
+	chanfd_case_of(ch, CHANFD_CASE_SEND, CHANFD_CASE_PARCEL, parcel, 0)
+
+/**
+ * CHANFD_RECV_PARCEL() - case: receive where a struct chanfd_parcel says, as
+ *	chanfd_recv_fds(), or as chanfd_recv_leased() with CHANFD_LEASED in its flags
+ *
+ * Out: as CHANFD_RECV(); more in the parcel; error also as those two.
+ */
+#define CHANFD_RECV_PARCEL(ch, parcel) \
+	chanfd_case_of(ch, CHANFD_CASE_RECV, CHANFD_CASE_PARCEL, parcel, 0)
 
 /**
  * CHANFD_WAIT() - case: a waitgroup is at zero, as chanfd_wg_wait()

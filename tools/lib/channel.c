@@ -45,12 +45,13 @@ int chanfd_channel_pair(int fd[2], size_t elem, unsigned int cap,
 	return 0;
 }
 
-static int transfer(int ch, unsigned long request, struct chanfd_transfer *t,
-		    size_t size, const struct chanfd_opt *opt, const void *caller)
+/* Sends or receives as @t says, but for @size and @opt. */
+int chanfd_call_transfer(int ch, unsigned long request, struct chanfd_transfer *t,
+			 size_t size, const struct chanfd_opt *opt, const void *caller)
 {
 	t->context = -1;
 	if (opt) {
-		t->flags = opt->flags;
+		t->flags |= opt->flags;
 		t->context = opt->context;
 		t->deadline = opt->deadline;
 	}
@@ -70,7 +71,7 @@ static int send_batch(int ch, const void *msgs, size_t size,
 		.sizes = (uintptr_t)sizes,
 		.count = count,
 	};
-	int ret = transfer(ch, CHANFD_IOC_SEND, &t, size, opt, caller);
+	int ret = chanfd_call_transfer(ch, CHANFD_IOC_SEND, &t, size, opt, caller);
 
 	if (ret > 0 && seq)
 		*seq = t.seq;
@@ -86,11 +87,12 @@ static int recv_batch(int ch, void *buf, size_t size, uint32_t *sizes,
 		.sizes = (uintptr_t)sizes,
 		.count = count,
 	};
-	int ret = transfer(ch, CHANFD_IOC_RECV, &t, size, opt, caller);
+	int ret = chanfd_call_transfer(ch, CHANFD_IOC_RECV, &t, size, opt, caller);
 
 	if (ret > 0 && r) {
 		r->size = t.size;
 		r->seq = t.seq;
+		r->redelivered = t.redelivered;
 	}
 	return ret;
 }

@@ -139,9 +139,12 @@ static void after(const struct race *race, const struct chanfd_case *c,
 		if (out->number >= race->capacity)
 			acquire(race->edges, RECEIVED);
 	} else if (c->op == CHANFD_CASE_RECV && out->ok) {
+		const struct chanfd_parcel *p = (const void *)(uintptr_t)c->buf;
+		__u64 buf = c->flags & CHANFD_CASE_PARCEL ? p->buf : c->buf;
+
 		acquire(race->edges, SENT);
-		if (c->buf && out->size)
-			__tsan_write_range_pc((void *)(uintptr_t)c->buf, out->size, caller);
+		if (buf && out->size)
+			__tsan_write_range_pc((void *)(uintptr_t)buf, out->size, caller);
 	} else {
 		acquire(race->edges, ENDED);
 		if (c->op == CHANFD_CASE_LOCK)
