@@ -1360,7 +1360,7 @@ TEST(exports)
 	snprintf(exported, sizeof(exported),
 		 "nm -D --defined-only %s/tools/lib/libchanfd.so.0 | sed -n 's/.* T //p'", top());
 	snprintf(command, sizeof(command),
-		 "a=$(%s | grep -v _case_of | sort); b=$(%s | sort); test -n \"$a\" -a \"$a\" = \"$b\"",
+		 "a=$(%s | grep -v _case_ | sort); b=$(%s | sort); test -n \"$a\" -a \"$a\" = \"$b\"",
 		 declared, exported);
 	EXPECT_EQ(0, system(command));
 }
