@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -69,4 +70,17 @@ void chanfd_copy_name(__u8 *to, size_t room, const char *name)
 
 	memset(to, 0, room);
 	memcpy(to, name ? name : "", len);
+}
+
+/* A thread of the library's own: signals are for the program's. Returns an errno. */
+int chanfd_thread(pthread_t *thread, void *(*run)(void *arg), void *arg)
+{
+	sigset_t all, old;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(thread, NULL, run, arg);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return err;
 }

@@ -42,7 +42,9 @@
  * Threads and signals: every function may be called from any thread at any
  * time, and, where it does not say otherwise, from a signal handler and between
  * fork(2) and execve(2). The library has no threads, no locks, no state and
- * no signal handlers, and never causes SIGPIPE. Nothing that sleeps for a
+ * no signal handlers, except for groups, for what runs after a context, and for
+ * contexts that signals end, which are neither for signal handlers nor for the
+ * child that another thread's process forks. It never causes SIGPIPE. Nothing that sleeps for a
  * handle is a cancellation point of pthread_cancel(3); that is what contexts
  * are for. A successful call orders memory as Go's operation of the same name
  * does (rules H1 to H16); for the compiler, every call is a barrier. A program
@@ -864,6 +866,138 @@ int chanfd_context_drained(int ctx, const struct chanfd_opt *opt);
 int chanfd_context_bind(int ctx, int fd, short events, int cause);
 
 /*
+ * What else ends a context
+ */
+
+/* Contexts of a process that signals end, at a time. */
+#define CHANFD_MAX_WATCHES	32
+
+/**
+ * chanfd_context_signals() - a context that signals cancel: Go's NotifyContext
+ * @parent:	as in chanfd_context()
+ * @signals:	which
+ * @n:		how many, at least 1
+ *
+ * The first that arrives cancels it, with EINTR as the cause and its name, such as
+ * "SIGTERM", as the text. Nothing else happens then; without this, the signal would
+ * have ended the program. A handler is installed, with SA_RESTART: calls that wait
+ * with the context end with ECANCELED, others go on. Several contexts may watch one
+ * signal.
+ *
+ *	chanfd_auto_cancel int context =
+ *		chanfd_context_signals(-1, (int[]){ SIGINT, SIGTERM }, 2);
+ *
+ * A forked child watches nothing and has the dispositions from before; Ctrl-C, which
+ * a terminal sends to parent and child, would end it.
+ *
+ * Return: as chanfd_context(). EINVAL (@n is 0, or no signal that can be caught),
+ * ENOSPC (CHANFD_MAX_WATCHES are in use).
+ */
+int chanfd_context_signals(int parent, const int *signals, unsigned int n);
+
+/**
+ * chanfd_context_signals_stop() - signals do no longer end the context
+ * @context:	of chanfd_context_signals()
+ *
+ * If none is left that watches it, a signal has the disposition from before again,
+ * unless somebody has changed it meanwhile. The context itself goes on, and has to
+ * be closed after this: until then the library has a handle of its own of it.
+ *
+ * Return: 0. ENOENT (no signals end it).
+ */
+int chanfd_context_signals_stop(int context);
+
+/**
+ * chanfd_context_process() - a context that ends with a process
+ * @parent:	as in chanfd_context()
+ * @pid:	of any process that is visible here
+ *
+ * Cancelled with EOWNERDEAD as the cause when the process ends, however it does; at
+ * once if there is none of that number.
+ *
+ * Return: as chanfd_context(). EINVAL (@pid is not above 0, or is only a thread's),
+ * and the errors of chanfd_context_bind().
+ */
+int chanfd_context_process(int parent, pid_t pid);
+
+/**
+ * chanfd_context_parent_process() - a context that ends with the parent process
+ * @parent:	as in chanfd_context()
+ * @pid:	of the parent: what getpid(2) had told it before it forked
+ *
+ * As chanfd_context_process(), and also right if the parent is gone already and its
+ * number another process's.
+ *
+ * Return: as chanfd_context_process().
+ */
+int chanfd_context_parent_process(int parent, pid_t pid);
+
+/**
+ * chanfd_context_hangup() - a context that ends with a client's connection
+ * @parent:	as in chanfd_context()
+ * @socket:	that is connected; or a pipe
+ *
+ * Cancelled with ECONNRESET as the cause when the peer closes or resets the
+ * connection, or shuts down its sending side (a Unix socket: either side). Data that
+ * waits to be read neither hides that nor counts. @socket may be closed afterwards,
+ * except for the last descriptor of a Unix socket: then its hang-up goes unnoticed.
+ *
+ * Return: as chanfd_context(), and the errors of chanfd_context_bind().
+ */
+int chanfd_context_hangup(int parent, int socket);
+
+/**
+ * chanfd_context_budget() - a context with a share of the time that is left
+ * @parent:	as in chanfd_context()
+ * @ns:		nanoseconds from now at the most; INT64_MAX: as much as there is
+ * @percent:	1 to 100, of the time until @parent's deadline, if it has one
+ *
+ * For one of several attempts, or for a call that must leave time for what comes
+ * after it.
+ *
+ * Return: as chanfd_context(). EINVAL (@percent).
+ */
+int chanfd_context_budget(int parent, int64_t ns, unsigned int percent);
+
+/**
+ * chanfd_after() - run a function when a context is done: Go's AfterFunc
+ * @context:	handle with CHANFD_READ; may be closed afterwards
+ * @fn:		runs once, at once if @context is done; in a thread of its own, where
+ *		all signals are blocked
+ * @arg:	for @fn
+ *
+ * Several for one context are independent (rule X16). Until it is joined it counts as
+ * a context derived from @context: that is drained when all these functions are over.
+ *
+ * Return: what to give to chanfd_after_join(), once; or NULL with EBADF, EPERM or
+ * EINVAL (@context), EAGAIN (pthread_create(3)), the errors of making.
+ */
+struct chanfd_after *chanfd_after(int context, void (*fn)(void *arg), void *arg);
+
+/**
+ * chanfd_after_stop() - do not run it
+ * @after:	of chanfd_after()
+ *
+ * Neither waits for a function that runs, nor frees anything. May be called by @fn.
+ *
+ * Return: 1 if this call prevented the run; 0 if it runs, has run, or was stopped
+ * before.
+ */
+int chanfd_after_stop(struct chanfd_after *after);
+
+/**
+ * chanfd_after_join() - wait until it has run or was stopped, and free it
+ * @after:	of chanfd_after(); gone afterwards
+ *
+ * To be rid of it, stop it first. Waits for as long as it takes: for the context, if
+ * it was not stopped, and for the function.
+ *
+ * Return: 1 if the function ran, 0 if it was stopped. EDEADLK (called by the function
+ * itself; nothing was done).
+ */
+int chanfd_after_join(struct chanfd_after *after);
+
+/*
  * Locks
  */
 
@@ -1425,6 +1559,184 @@ int chanfd_select(const struct chanfd_case *cases, unsigned int n,
 		  const struct chanfd_opt *opt, struct chanfd_outcome *out);
 
 /*
+ * Groups
+ *
+ * A group is of the process that made it: its functions may be called from any thread
+ * there, the tasks included, and fail with EPERM in a forked child. Tasks are functions
+ *
+ *	int task(int context, void *arg)
+ *
+ * that return 0, an errno, or -1 for what errno says. @context observes the group's
+ * context; it stays open as long as the group. A task cannot be started outside a
+ * group, and no task outlives its group.
+ */
+
+/* Flag of chanfd_group(): errors do not cancel the other tasks. */
+#define CHANFD_KEEP_GOING	(1U << 16)
+
+/* Failures that a group remembers one by one. */
+#define CHANFD_MAX_FAILURES	64
+
+/**
+ * struct chanfd_failure - a task that failed
+ * @error:	errno: what it returned; EOWNERDEAD if it ended without returning
+ * @status:	a process: its wait status, see waitpid(2); 0 if the program has it
+ *		taken elsewhere
+ * @pid:	of the process; 0: it was a thread
+ * @arg:	of the task
+ */
+struct chanfd_failure {
+	int error;
+	int status;
+	pid_t pid;
+	void *arg;
+};
+
+/**
+ * chanfd_group() - make a group of tasks: Go's errgroup.WithContext
+ * @parent:	as in chanfd_context(), for the group's context
+ * @flags:	CHANFD_KEEP_GOING, or 0
+ *
+ * The first task that fails cancels the context with its error as the cause (rule E2),
+ * at once, whoever waits for what. With CHANFD_KEEP_GOING it does not. Should the
+ * process die, the context is cancelled with EOWNERDEAD, and so tasks that are
+ * processes are told.
+ *
+ * Return: the group, or NULL. EINVAL (flags), errors as chanfd_context(), EDQUOT.
+ */
+struct chanfd_group *chanfd_group(int parent, unsigned int flags);
+
+/**
+ * chanfd_group_free() - the end of a group
+ * @g:		the group; NULL: nothing happens
+ *
+ * Cancels the context, waits until no task is left, and frees the group. Not from a
+ * task of the group, which would wait for itself. In a forked child only the child's
+ * copy goes. errno is preserved.
+ */
+void chanfd_group_free(struct chanfd_group *g);
+
+/**
+ * chanfd_group_context() - the context that tasks get
+ * @g:		the group
+ *
+ * Return: a handle that observes and derives, the group's: do not close it.
+ */
+int chanfd_group_context(const struct chanfd_group *g);
+
+/**
+ * chanfd_group_waitgroup() - the tasks, as a waitgroup
+ * @g:		the group
+ *
+ * To wait for them with a deadline, or as one of several cases (CHANFD_WAIT()). When its
+ * count is zero chanfd_group_wait() does not have to wait.
+ *
+ * Return: a handle that waits, the group's: do not close it.
+ */
+int chanfd_group_waitgroup(const struct chanfd_group *g);
+
+/**
+ * chanfd_group_limit() - Go's SetLimit
+ * @g:		the group
+ * @n:		tasks at a time, 0 (none may start) to CHANFD_MAX_CAPACITY; negative:
+ *		any number, as at the beginning (rule E6)
+ *
+ * Return: 0. EBUSY (tasks are there, or about to start: rule E8), EINVAL (@n), the
+ * errors of making.
+ */
+int chanfd_group_limit(struct chanfd_group *g, int n);
+
+/**
+ * chanfd_group_degrade() - what may turn failures into successes
+ * @g:		the group
+ * @hook:	called when a task has failed, in a thread of the task's and perhaps
+ *		several at a time. Returns 0 if there is a fallback for what the task
+ *		should have done, and then the group has seen no failure; otherwise the
+ *		error to fail with, such as that of the task. NULL: none
+ * @arg:	for @hook
+ *
+ * Return: 0. EBUSY (tasks are there, or about to start).
+ */
+int chanfd_group_degrade(struct chanfd_group *g,
+			 int (*hook)(const struct chanfd_failure *failure, void *arg),
+			 void *arg);
+
+/**
+ * chanfd_group_go() - start a task as a thread: Go's Go, and TryGo
+ * @g:		the group
+ * @fn:		the task
+ * @arg:	for it
+ * @opt:	how to wait for a slot at the group's limit (rule E4), or NULL; with
+ *		CHANFD_NONBLOCK this is TryGo
+ *
+ * If the task ends by pthread_exit(3) or pthread_cancel(3) it fails with EOWNERDEAD: an
+ * abnormal end does not look like completion (rule W8). It begins with the signal mask
+ * of the caller.
+ *
+ * Return: 0, the task has begun or will. EAGAIN (the limit is reached, with
+ * CHANFD_NONBLOCK; or as pthread_create(3)), ENOMEM, the errors of waiting.
+ */
+int chanfd_group_go(struct chanfd_group *g, int (*fn)(int context, void *arg), void *arg,
+		    const struct chanfd_opt *opt);
+
+/**
+ * chanfd_group_fork() - start a task as a child process
+ * @g:		the group
+ * @fn:		the task; what it returns is the end of the child, by _exit(2)
+ * @arg:	for it
+ * @opt:	as in chanfd_group_go()
+ *
+ * The child has copies of all that the parent has, as after fork(2), with the signal
+ * mask of the caller. It can observe the group's context but not end it. If the parent
+ * has threads, of which this call makes one, fork(2) says what the child may do; it is
+ * best if @fn flushes what it prints.
+ *
+ * A child that crashes, is killed, or exits in any other way than by returning from
+ * @fn is a failure with EOWNERDEAD, at once (rule E9). A thread of the parent collects it.
+ * A program may also wait for all its children, or ignore SIGCHLD: then only the status
+ * of the failure is lost.
+ *
+ * Return: the child's id. EAGAIN and ENOMEM (also as fork(2)), otherwise as
+ * chanfd_group_go().
+ */
+pid_t chanfd_group_fork(struct chanfd_group *g, int (*fn)(int context, void *arg), void *arg,
+			const struct chanfd_opt *opt);
+
+/**
+ * chanfd_group_wait() - wait until no task is left: Go's Wait
+ * @g:		the group
+ * @first:	out, if it fails with the error of a task: which; may be NULL
+ *
+ * Threads and processes of all tasks are gone then, and the context is done: with the
+ * first error as the cause, or with ECANCELED if there was none (rule E2). Not
+ * interrupted by signals, and not from a task of the group; see
+ * chanfd_group_waitgroup() for other ways to wait.
+ *
+ * Return: 0, all that ever were in the group have succeeded. Otherwise the first error
+ * (rules E1, E3); EPERM also if @g was made by another process.
+ */
+int chanfd_group_wait(struct chanfd_group *g, struct chanfd_failure *first);
+
+/**
+ * chanfd_group_failures() - all that went wrong
+ * @g:		the group
+ * @list:	out: the first failures, in their order
+ * @max:	room there
+ *
+ * At most CHANFD_MAX_FAILURES are remembered, whatever @max is.
+ *
+ * Return: how many tasks have failed so far.
+ */
+unsigned int chanfd_group_failures(struct chanfd_group *g, struct chanfd_failure *list,
+				   unsigned int max);
+
+/**
+ * chanfd_cleanup_group() - chanfd_group_free(*g), see chanfd_auto_group
+ * @g:		a group; NULL afterwards
+ */
+void chanfd_cleanup_group(struct chanfd_group **g);
+
+/*
  * Scope, see chanfd_auto
  */
 
@@ -1743,6 +2055,7 @@ static inline struct chanfd_case chanfd_case_changed(int fd, uint64_t known)
  * chanfd_auto - a descriptor that is closed at the end of its scope
  * chanfd_auto_cancel - a context that is cancelled and closed there: Go's
  *	defer cancel()
+ * chanfd_auto_group - a group that is cancelled, waited for and freed there
  *
  *	chanfd_auto int jobs = chanfd_make(struct job, 8);
  *	chanfd_auto_cancel int context = chanfd_context(parent);
@@ -1754,5 +2067,6 @@ static inline struct chanfd_case chanfd_case_changed(int fd, uint64_t known)
  */
 #define chanfd_auto		__attribute__((__cleanup__(chanfd_cleanup_fd)))
 #define chanfd_auto_cancel	__attribute__((__cleanup__(chanfd_cleanup_cancel)))
+#define chanfd_auto_group	__attribute__((__cleanup__(chanfd_cleanup_group)))
 
 #endif /* _CHANFD_H */
