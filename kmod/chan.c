@@ -315,10 +315,7 @@ const struct chanfd_waiter_ops chanfd_send_ops = {
 
 static bool recv_ready(struct chanfd_waiter *w)
 {
-	struct channel *ch = to_channel(w->obj);
-
-	/* A hint, likewise: an end with messages left is looked at under the lock (C20). */
-	return data_race(ch->used | ch->nr_boxes | ch->senders.len || at_end(ch));
+	return recv_looks_ready(to_channel(w->obj));
 }
 
 /**

@@ -142,6 +142,15 @@ static inline bool at_end(const struct channel *ch)
 	return (ch->closed || !ch->obj.writers) && !ch->leased;
 }
 
+/*
+ * May a receive go ahead? A hint: a wrong answer costs one attempt, and an end with
+ * messages left is looked at under the lock (C20).
+ */
+static inline bool recv_looks_ready(const struct channel *ch)
+{
+	return data_race(ch->used | ch->nr_boxes | ch->senders.len || at_end(ch));
+}
+
 /* What a receive fails with at the end; 0 is the orderly one. */
 static inline int end_error(const struct channel *ch)
 {

@@ -125,8 +125,20 @@ int chanfd_send_case(struct chanfd_waiter *w, const struct chanfd_parcel *p)
 	return 0;
 }
 
+static int recv_case(struct chanfd_waiter *w, void __user *buf, u32 room)
+{
+	struct channel *ch = to_channel(w->obj);
+
+	w->ops = &chanfd_recv_ops;
+	w->recv.buf = buf;
+	w->recv.room = room;
+	if (buf && !ch->variable && room < ch->elem_size)
+		return -EMSGSIZE;
+	return 0;
+}
+
 /**
- * chanfd_recv_case() - a select's case that receives
+ * chanfd_recv_parcel_case() - a select's case that receives more than bytes
  * @w: the case
  * @p: where the message goes
  * @told: where the rest goes; NULL if nobody asks
@@ -134,41 +146,57 @@ int chanfd_send_case(struct chanfd_waiter *w, const struct chanfd_parcel *p)
  * Return: 0, %-EMSGSIZE, or what chanfd_taken_prepare() returns. Undone by
  * chanfd_recv_unload().
  */
-int chanfd_recv_case(struct chanfd_waiter *w, const struct chanfd_parcel *p,
-		     struct chanfd_parcel __user *told)
+int chanfd_recv_parcel_case(struct chanfd_waiter *w, const struct chanfd_parcel *p,
+			    struct chanfd_parcel __user *told)
 {
-	struct channel *ch = to_channel(w->obj);
 	struct taken *t;
 	int err;
 
-	w->ops = &chanfd_recv_ops;
-	w->recv.buf = u64_to_user_ptr(p->buf);
-	w->recv.room = p->size;
-	if (p->buf && !ch->variable && p->size < ch->elem_size)
-		return -EMSGSIZE;
-	if (told || ch->fds) {
-		t = kzalloc(sizeof(*t), GFP_KERNEL_ACCOUNT);
-		if (!t)
-			return -ENOMEM;
-		t->fds = u64_to_user_ptr(p->fds);
-		t->room = p->nr_fds;
-		t->parcel = told;
-		w->call->kept += sizeof(*t) + sizeof(struct chanfd_message) + CHANFD_SLOT_MAX;
-		w->recv.taken = t;
-		err = chanfd_taken_prepare(t, w, p->flags, p->lease);
-		if (err)
-			return err;
-	}
-	chanfd_consider(w, w->ops->ready(w));
+	err = recv_case(w, u64_to_user_ptr(p->buf), p->size);
+	if (err)
+		return err;
+	t = kzalloc(sizeof(*t), GFP_KERNEL_ACCOUNT);
+	if (!t)
+		return -ENOMEM;
+	t->fds = u64_to_user_ptr(p->fds);
+	t->room = p->nr_fds;
+	t->parcel = told;
+	w->call->kept += sizeof(*t) + sizeof(struct chanfd_message) + CHANFD_SLOT_MAX;
+	w->recv.taken = t;
+	err = chanfd_taken_prepare(t, w, p->flags, p->lease);
+	if (err)
+		return err;
+	chanfd_consider(w, recv_looks_ready(to_channel(w->obj)));
 	return 0;
 }
 
+static noinline int recv_case_whole(struct chanfd_waiter *w, void __user *buf, u32 room)
+{
+	struct chanfd_parcel p = { .buf = (uintptr_t)buf, .size = room };
+
+	return chanfd_recv_parcel_case(w, &p, NULL);
+}
+
+/* The same for a message of bytes only. */
+int chanfd_recv_case(struct chanfd_waiter *w, void __user *buf, u32 room)
+{
+	struct channel *ch = to_channel(w->obj);
+	int err;
+
+	if (unlikely(ch->fds))
+		return recv_case_whole(w, buf, room);
+	err = recv_case(w, buf, room);
+	if (err)
+		return err;
+	chanfd_consider(w, recv_looks_ready(ch));
+	return 0;
+}
+
+/* Of a case that has some to unload: w->recv.taken. */
 void chanfd_recv_unload(struct chanfd_waiter *w)
 {
-	if (w->recv.taken) {
-		chanfd_taken_put(w->recv.taken);
-		kfree(w->recv.taken);
-	}
+	chanfd_taken_put(w->recv.taken);
+	kfree(w->recv.taken);
 }
 
 /* Tells whether the caller could be told of what its case received. */

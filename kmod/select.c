@@ -70,13 +70,8 @@ static __always_inline bool set_object(struct chanfd_waiter *w, s32 fd,
 	return !*err;
 }
 
-/* What the case of a channel sends, or where it receives: fills @p in. */
 static int get_parcel(const struct chanfd_case *c, struct chanfd_parcel *p)
 {
-	if (!(c->flags & CHANFD_CASE_PARCEL)) {
-		*p = (struct chanfd_parcel){ .buf = c->buf, .size = c->size };
-		return 0;
-	}
 	if (c->size)
 		return -EINVAL;
 	if (copy_from_user(p, u64_to_user_ptr(c->buf), sizeof(*p)))
@@ -91,19 +86,29 @@ static int set_up_send(struct chanfd_waiter *w, const struct chanfd_case *c)
 
 	if (!set_object(w, c->fd, &chanfd_channel_fops, FMODE_WRITE, &err))
 		return err;
-	return get_parcel(c, &p) ?: chanfd_send_case(w, &p);
+	if (c->flags & CHANFD_CASE_PARCEL)
+		err = get_parcel(c, &p);
+	else
+		p = (struct chanfd_parcel){ .buf = c->buf, .size = c->size };
+	return err ?: chanfd_send_case(w, &p);
+}
+
+static noinline int set_up_recv_parcel(struct chanfd_waiter *w, const struct chanfd_case *c)
+{
+	struct chanfd_parcel p;
+
+	return get_parcel(c, &p) ?: chanfd_recv_parcel_case(w, &p, u64_to_user_ptr(c->buf));
 }
 
 static int set_up_recv(struct chanfd_waiter *w, const struct chanfd_case *c)
 {
-	bool whole = c->flags & CHANFD_CASE_PARCEL;
-	struct chanfd_parcel p;
 	int err;
 
 	if (!set_object(w, c->fd, &chanfd_channel_fops, FMODE_READ, &err))
 		return err;
-	return get_parcel(c, &p) ?:
-	       chanfd_recv_case(w, &p, whole ? u64_to_user_ptr(c->buf) : NULL);
+	if (c->flags & CHANFD_CASE_PARCEL)
+		return set_up_recv_parcel(w, c);
+	return chanfd_recv_case(w, u64_to_user_ptr(c->buf), c->size);
 }
 
 /* The flags that a case may have. */
@@ -127,7 +132,7 @@ static int set_up(struct chanfd_waiter *w, struct chanfd_call *call,
 	w->call = call;
 	w->count = 1;
 	w->op = c->op;
-	if (c->reserved || c->flags & ~flags_of(c->op))
+	if (c->reserved || (c->flags && c->flags & ~flags_of(c->op)))
 		return -EINVAL;
 
 	switch (c->op) {
@@ -183,7 +188,7 @@ static void tear_down(struct chanfd_waiter *w)
 {
 	if (w->op == CHANFD_CASE_SEND && w->ops && w->ops != &never_ops)
 		chanfd_send_unload(w);
-	if (w->op == CHANFD_CASE_RECV)
+	else if (w->op == CHANFD_CASE_RECV && w->recv.taken)
 		chanfd_recv_unload(w);
 	fdput(w->fd);
 }

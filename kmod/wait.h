@@ -265,7 +265,8 @@ ktime_t chanfd_deadline(u64 deadline);
  */
 int chanfd_send_case(struct chanfd_waiter *w, const struct chanfd_parcel *p);
 void chanfd_send_unload(struct chanfd_waiter *w);
-int chanfd_recv_case(struct chanfd_waiter *w, const struct chanfd_parcel *p,
+int chanfd_recv_case(struct chanfd_waiter *w, void __user *buf, u32 room);
+int chanfd_recv_parcel_case(struct chanfd_waiter *w, const struct chanfd_parcel *p,
 		     struct chanfd_parcel __user *told);
 void chanfd_recv_unload(struct chanfd_waiter *w);
 int chanfd_recv_finish(struct chanfd_waiter *w);
