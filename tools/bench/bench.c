@@ -161,6 +161,7 @@ int main(int argc, char **argv)
 	measure_pingpongs();
 	measure_selects();
 	measure_broadcasts();
+	measure_locks();
 	if (!measured)
 		fprintf(stderr, "bench: there is no such test\n");
 	return !measured;

@@ -51,6 +51,7 @@ void measure_batches(void);
 void measure_pingpongs(void);
 void measure_selects(void);
 void measure_broadcasts(void);
+void measure_locks(void);
 void measure_memory(void);
 
 /* A message says at both ends which one it is. */
