@@ -103,21 +103,23 @@ static int wait_for_signal(struct condition *cond, struct chanfd_object *lock,
 {
 	struct chanfd_waiter w = { .obj = &cond->obj, .ops = &wait_ops, .call = call };
 	struct chanfd_call again = { .killable = true, .deadline = KTIME_MAX };
-	int err, locked = 0;
+	int err;
 
 	w.condition.lock = lock;
 	call->waiters = &w;
 	call->nr = 1;
 	err = chanfd_call_wait(call);
-	if (w.condition.released)
-		locked = chanfd_lock_wait(lock, holder, false, &again);
-	else if (!err)
-		err = w.error;
-	/* Who could not go on has not seen the signal. */
+	if (!w.condition.released)
+		err = err ?: w.error;
+	else if (fatal_signal_pending(current))
+		err = -EINTR;	/* it is not to die as the lock's holder */
+	else
+		err = chanfd_lock_wait(lock, holder, false, &again) ?: err;
+	/* Who can't go on has not seen the signal. */
 	if (call->fired == &w && w.condition.alone &&
 	    (!w.condition.released || fatal_signal_pending(current)))
 		wake_waiters(cond, 1);
-	return locked ?: err;
+	return err;
 }
 
 static int condition_wait(struct condition *cond, unsigned int cmd, void __user *arg)
@@ -214,6 +216,7 @@ static void condition_show_fdinfo(struct seq_file *m, struct file *file)
 	struct condition *cond = file->private_data;
 
 	chanfd_show_object(m, file, &cond->obj);
+	/* May be old by the time that it is read anyway. */
 	seq_printf(m, "chanfd-waiting:\t%u\n", data_race(cond->waiters.len));
 }
 

@@ -30,7 +30,7 @@
 #include "lock.h"
 
 #define STARVING_NS	NSEC_PER_MSEC
-#define MAX_READERS	(1U << 30)
+#define MAX_READERS	BIT(30)
 
 /* State. Context: lock held, or it is a hint. */
 
@@ -210,8 +210,12 @@ static bool lock_ready(struct chanfd_waiter *w)
 {
 	struct lock *lock = to_lock(w->obj);
 
-	/* Parked, it tries when it is poked; and then once, or it would spin. */
+	/*
+	 * Parked, it tries when it is poked; and then once, or it would spin. Nobody
+	 * but this task makes it untrue.
+	 */
 	if (w->call->parked)
+		/* Poked before, or it is not asked (CALL_POKED). */
 		return data_race(lock->woken == w);
 	/* A hint: attempt() looks again under the lock. */
 	return data_race(lock->lost || (w->lock.shared ? admits_readers(lock) : is_free(lock)));

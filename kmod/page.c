@@ -18,7 +18,8 @@ static int make(struct chanfd_object *obj, struct chanfd_page *page,
 {
 	struct chanfd_page fresh;
 
-	if (smp_load_acquire(&page->data))	/* pairs with the release below */
+	/* Pairs with the release below. */
+	if (smp_load_acquire(&page->data))
 		return 0;
 	fresh.payer = chanfd_user_charge(0, PAGE_SIZE);
 	if (IS_ERR(fresh.payer))
@@ -32,6 +33,7 @@ static int make(struct chanfd_object *obj, struct chanfd_page *page,
 	if (!page->data) {
 		fill(obj, fresh.data);
 		page->payer = fresh.payer;
+		/* Filled, for who does not take the lock: see above. */
 		smp_store_release(&page->data, fresh.data);
 		fresh.data = NULL;
 	}
