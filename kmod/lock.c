@@ -210,12 +210,8 @@ static bool lock_ready(struct chanfd_waiter *w)
 {
 	struct lock *lock = to_lock(w->obj);
 
-	/*
-	 * Parked, it tries when it is poked; and then once, or it would spin. Nobody
-	 * but this task makes it untrue.
-	 */
 	if (w->call->parked)
-		/* Poked before, or it is not asked (CALL_POKED). */
+		/* It was poked; and tries once for that, or it would spin. */
 		return data_race(lock->woken == w);
 	/* A hint: attempt() looks again under the lock. */
 	return data_race(lock->lost || (w->lock.shared ? admits_readers(lock) : is_free(lock)));
