@@ -312,7 +312,7 @@ static noinline int recv_whole(struct chanfd_waiter *w, struct transfer *x,
 	int ret;
 
 	w->recv.taken = &taken;
-	ret = chanfd_taken_prepare(&taken, w, t->flags, t->lease) ?:
+	ret = chanfd_taken_prepare(&taken, w, t->flags & CHANFD_LEASED, t->lease) ?:
 	      chanfd_recv_some(w, &x->how);
 	if (ret > 0) {
 		t->nr_fds = taken.nr_fds;
