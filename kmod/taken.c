@@ -81,7 +81,49 @@ void chanfd_taken_put(struct taken *t)
 		fput(t->lease);
 }
 
-static int copy_all(struct taken *t, struct chanfd_waiter *w)
+static struct chanfd_message *first_message(const struct taken *t)
+{
+	return list_first_entry(&t->msgs, struct chanfd_message, node);
+}
+
+static int open_lease(struct taken *t, struct chanfd_waiter *w)
+{
+	struct file *file;
+	int fd;
+
+	if (!t->leased)
+		return 0;
+	if (!t->added) {
+		fd = chanfd_lease_open(to_channel(w->obj), &file);
+		if (fd < 0)
+			return fd;
+		t->lease = file;
+		t->lease_fd = fd;
+	}
+	return chanfd_lease_reserve(t->lease, t);
+}
+
+/* Gives the receiver descriptors for the files of its message. */
+static int receive_files(struct taken *t, const struct chanfd_waiter *w)
+{
+	const struct chanfd_message *msg = first_message(t);
+	s32 fd;
+	u32 i;
+
+	/* A receiver that was asleep was given it whatever its room. */
+	if (!chanfd_files_fit(w, msg))
+		return -EMSGSIZE;
+	t->nr_fds = chanfd_files(msg);
+	for (i = 0; t->room && i < t->nr_fds; i++) {
+		fd = receive_fd(msg->parcel->files[i], NULL, O_CLOEXEC);
+		if (fd < 0)
+			return fd;
+		t->numbers[t->nr_numbers++] = fd;
+	}
+	return 0;
+}
+
+static int copy_all(const struct taken *t, struct chanfd_waiter *w)
 {
 	struct chanfd_message *msg;
 	int err;
@@ -89,52 +131,13 @@ static int copy_all(struct taken *t, struct chanfd_waiter *w)
 	w->moved = 0;
 	w->recv.bytes = 0;
 	list_for_each_entry(msg, &t->msgs, node) {
-		/* A receiver that was asleep was given it whatever its room. */
-		if (!chanfd_files_fit(w, msg))
-			return -EMSGSIZE;
 		err = chanfd_copy_out(w, msg->data, msg->size);
 		if (err)
 			return err;
-		if (!w->moved++)
-			w->recv.redelivered = msg->redelivered;
+		w->moved++;
 		w->recv.bytes += msg->size;
-		t->nr_fds = chanfd_files(msg);
 	}
-	return 0;
-}
-
-static int open_lease(struct taken *t, struct chanfd_waiter *w)
-{
-	int fd;
-
-	if (!t->leased)
-		return 0;
-	if (!t->added) {
-		fd = chanfd_lease_open(to_channel(w->obj), &t->lease);
-		if (fd < 0)
-			return fd;
-		t->lease_fd = fd;
-	}
-	return chanfd_lease_reserve(t->lease, t);
-}
-
-/* Gives the receiver descriptors for the files of its message. */
-static int install_files(struct taken *t)
-{
-	const struct parcel *parcel;
-	s32 fd;
-	u32 i;
-
-	if (!t->room || !t->nr_fds)
-		return 0;
-	parcel = list_first_entry(&t->msgs, struct chanfd_message, node)->parcel;
-	for (i = 0; i < parcel->nr; i++) {
-		fd = receive_fd(parcel->files[i], NULL, O_CLOEXEC);
-		if (fd < 0)
-			return fd;
-		t->numbers[t->nr_numbers++] = fd;
-	}
-	return copy_to_user(t->fds, t->numbers, parcel->nr * sizeof(s32)) ? -EFAULT : 0;
+	return copy_to_user(t->fds, t->numbers, t->nr_numbers * sizeof(s32)) ? -EFAULT : 0;
 }
 
 /* Tells a select's case what select itself does not tell. */
@@ -182,10 +185,11 @@ int chanfd_taken_finish(struct chanfd_waiter *w)
 		return w->error;
 	t->nr = w->moved;
 	t->bytes = w->recv.bytes + t->nr * sizeof(struct chanfd_message);
+	w->recv.redelivered = first_message(t)->redelivered;
 	if (fatal_signal_pending(current))
 		err = -EINTR;	/* nobody would ever see it */
-	else
-		err = copy_all(t, w) ?: open_lease(t, w) ?: install_files(t) ?:
+	else	/* what writes to the caller's memory comes last */
+		err = open_lease(t, w) ?: receive_files(t, w) ?: copy_all(t, w) ?:
 		      tell_parcel(t, w);
 	if (err)
 		give_back(t, w);
