@@ -162,6 +162,7 @@ int main(int argc, char **argv)
 	measure_selects();
 	measure_broadcasts();
 	measure_locks();
+	measure_cells();
 	if (!measured)
 		fprintf(stderr, "bench: there is no such test\n");
 	return !measured;

@@ -53,6 +53,7 @@ void measure_selects(void);
 void measure_broadcasts(void);
 void measure_locks(void);
 void measure_memory(void);
+void measure_cells(void);
 
 /* A message says at both ends which one it is. */
 #define MESSAGE_SIZE	64

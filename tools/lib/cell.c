@@ -3,15 +3,11 @@
  * Cells.
  */
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "call.h"
 #include "race.h"
-
-/* Looks at a mapped cell before a system call is the better way. */
-#define TRIES	32
 
 static __u32 size32(size_t size)
 {
@@ -147,46 +143,4 @@ const struct chanfd_cell_page *chanfd_cell_map(int cell)
 void chanfd_cell_unmap(const struct chanfd_cell_page *page)
 {
 	munmap((void *)(uintptr_t)page, sysconf(_SC_PAGESIZE));
-}
-
-/*
- * CELL_PAGE and CELL_ORDER of kmod/cell.c: the first load of the sequence is one of C11's
- * that have a total order, which the kernel's full barriers are part of; what was copied
- * is whole if nobody has begun to write since.
- */
-ssize_t chanfd_cell_read(const struct chanfd_cell_page *page, void *buf, size_t size,
-			 uint64_t *version)
-{
-	int tries;
-
-	for (tries = 0; tries < TRIES; tries++) {
-		uint64_t sequence = __atomic_load_n(&page->sequence, __ATOMIC_SEQ_CST);
-		uint64_t found = __atomic_load_n(&page->version, __ATOMIC_RELAXED);
-		uint32_t bytes = __atomic_load_n(&page->size, __ATOMIC_RELAXED);
-
-		if (sequence & 1)
-			continue;
-		if (bytes <= size && bytes <= CHANFD_CELL_INLINE)
-			memcpy(buf, page->data, bytes);
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-		if (__atomic_load_n(&page->sequence, __ATOMIC_RELAXED) != sequence)
-			continue;
-
-		race_cell_seen();
-		if (!found) {
-			errno = ENODATA;
-			return -1;
-		}
-		if (bytes > CHANFD_CELL_INLINE)
-			break;
-		if (bytes > size) {
-			errno = EMSGSIZE;
-			return -1;
-		}
-		if (version)
-			*version = found;
-		return bytes;
-	}
-	errno = EAGAIN;
-	return -1;
 }

@@ -1415,25 +1415,8 @@ const struct chanfd_cell_page *chanfd_cell_map(int cell);
  */
 void chanfd_cell_unmap(const struct chanfd_cell_page *page);
 
-/**
- * chanfd_cell_read() - load from a mapped cell, without a system call
- * @page:	what chanfd_cell_map() returned
- * @buf:	where to; written to also if the call fails
- * @size:	room there, in bytes
- * @version:	out: of the value; may be NULL
- *
- * A load like chanfd_load(), and part of the same order of all operations (rule H12). It
- * looks a few times and does not wait: while the value is just being replaced, or if it
- * is longer than CHANFD_CELL_INLINE bytes, that function is the way.
- *
- * Whether the version is the one known takes less than that:
- * __atomic_load_n(&page->version, __ATOMIC_ACQUIRE).
- *
- * Return: bytes of the value. EAGAIN (use chanfd_load()), ENODATA (nothing was stored
- * yet), EMSGSIZE (longer than @size).
- */
-ssize_t chanfd_cell_read(const struct chanfd_cell_page *page, void *buf, size_t size,
-			 uint64_t *version);
+/* A fence, in programs built for a race detector, which knows none. */
+void chanfd_race_cell_seen(void);
 
 /*
  * Snapshots
@@ -1897,6 +1880,80 @@ int chanfd_listen_fd(const char *name);
  */
 #define chanfd_get(ch, ptr, opt) \
 	chanfd_recv((ch), (ptr), chanfd_sizeof_target(__typeof__(ptr)), (opt), NULL)
+
+/*
+ * Mapped cells
+ */
+
+/* Is the program built for ThreadSanitizer? */
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define CHANFD_HAS_DETECTOR
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define CHANFD_HAS_DETECTOR
+#endif
+
+/**
+ * chanfd_cell_read() - load from a mapped cell, without a system call
+ * @page:	what chanfd_cell_map() returned
+ * @buf:	where to; written to also if the call fails
+ * @size:	room there, in bytes
+ * @version:	out: of the value; may be NULL
+ *
+ * A load like chanfd_load(), and part of the same order of all operations (rule H12). It
+ * looks a few times and does not wait: while the value is just being replaced, or if it
+ * is longer than CHANFD_CELL_INLINE bytes, that function is the way.
+ *
+ * Whether the version is the one known takes less than that:
+ * __atomic_load_n(&page->version, __ATOMIC_SEQ_CST).
+ *
+ * Return: bytes of the value. EAGAIN (use chanfd_load()), ENODATA (nothing was stored
+ * yet), EMSGSIZE (longer than @size).
+ */
+static inline ssize_t chanfd_cell_read(const struct chanfd_cell_page *page, void *buf,
+				       size_t size, uint64_t *version)
+{
+	int tries;
+
+	for (tries = 0; tries < 32; tries++) {
+		/* One of the loads that C11 has in one order. The kernel's side is
+		 * CELL_PAGE and CELL_ORDER in kmod/cell.c.
+		 */
+		uint64_t sequence = __atomic_load_n(&page->sequence, __ATOMIC_SEQ_CST);
+		uint64_t found = __atomic_load_n(&page->version, __ATOMIC_RELAXED);
+		uint32_t bytes = __atomic_load_n(&page->size, __ATOMIC_RELAXED);
+
+		if (sequence & 1)
+			continue;
+		if (bytes == size && bytes <= CHANFD_CELL_INLINE)
+			__builtin_memcpy(buf, page->data, size); /* often a constant */
+		else if (bytes < size && bytes <= CHANFD_CELL_INLINE)
+			__builtin_memcpy(buf, page->data, bytes);
+#ifdef CHANFD_HAS_DETECTOR
+		chanfd_race_cell_seen();
+#else
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+#endif
+		if (__atomic_load_n(&page->sequence, __ATOMIC_RELAXED) != sequence)
+			continue;	/* torn */
+		if (!found) {
+			errno = ENODATA;
+			return -1;
+		}
+		if (bytes > CHANFD_CELL_INLINE)
+			break;
+		if (bytes > size) {
+			errno = EMSGSIZE;
+			return -1;
+		}
+		if (version)
+			*version = found;
+		return bytes;
+	}
+	errno = EAGAIN;
+	return -1;
+}
 
 /*
  * Cases of a select

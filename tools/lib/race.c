@@ -240,5 +240,6 @@ void chanfd_race_context_done(void)
 
 void chanfd_race_cell_seen(void)
 {
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	acquire(cells, ENDED);
 }

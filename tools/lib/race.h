@@ -28,7 +28,6 @@ void chanfd_race_noticed(int fd);
 void chanfd_race_reader_leaves(int lock);
 void chanfd_race_locked(int lock);
 void chanfd_race_context_done(void);
-void chanfd_race_cell_seen(void);
 
 static inline int race_detector(void)
 {

@@ -148,7 +148,7 @@ static struct node *load(struct chanfd_snapshot *s)
 
 static int is_newest(const struct chanfd_snapshot *s, const struct chanfd_copy *copy)
 {
-	return copy->version >= __atomic_load_n(&s->page->version, __ATOMIC_ACQUIRE);
+	return copy->version >= __atomic_load_n(&s->page->version, __ATOMIC_SEQ_CST);
 }
 
 struct chanfd_snapshot *chanfd_snapshot_open(int cell)
