@@ -653,7 +653,7 @@ TEST(mapped_late)
 {
 	const struct chanfd_cell_page *page;
 	struct chanfd_store s = { .tag = 5, .buf = (uintptr_t)"value", .size = 5 };
-	uint64_t version;
+	uint64_t version = 0;
 	char buf[8];
 	int cell = chanfd_cell(8, 0, NULL);
 
@@ -725,7 +725,7 @@ TEST(mapping_survives_close)
 {
 	const struct chanfd_cell_page *page;
 	long handles = handles_open();
-	uint64_t version;
+	uint64_t version = 0;
 	char buf[8];
 	int fd[2];
 

@@ -205,4 +205,143 @@ TEST(stalled_can_be_killed)
 	EXPECT_EQ(7, value);
 }
 
+/* Cells: whoever stands still keeps nobody from loading and storing, and no value. */
+
+static long run_load_stalled(struct party *me)
+{
+	struct stalled *s = me->arg;
+	long n;
+
+	prepare(s);
+	n = chanfd_load(me->fd, s->page, sizeof(uint64_t), &me->seq);
+	memcpy(&me->value, s->page, sizeof(me->value));
+	return n;
+}
+
+static long run_store_stalled(struct party *me)
+{
+	struct stalled *s = me->arg;
+
+	prepare(s);
+	return chanfd_store(me->fd, s->page, sizeof(uint64_t), &me->seq);
+}
+
+/* Both the old value's place, and what it is to be replaced by. */
+static long run_swap_stalled(struct party *me)
+{
+	struct stalled *s = me->arg;
+	uint64_t new = 99;
+	long n;
+
+	prepare(s);
+	n = chanfd_swap(me->fd, &new, sizeof(new), s->page, sizeof(uint64_t), &me->seq);
+	memcpy(&me->value, s->page, sizeof(me->value));
+	return n;
+}
+
+static uint64_t number_in(int cell, uint64_t *version)
+{
+	uint64_t value = POISON64;
+
+	if (chanfd_load(cell, &value, sizeof(value), version) != sizeof(value))
+		return POISON64;
+	return value;
+}
+
+FIXTURE(stalled_cell) {
+	struct stalled *s;
+	int cell;
+};
+
+FIXTURE_VARIANT(stalled_cell) {
+	bool process;
+};
+
+FIXTURE_VARIANT_ADD(stalled_cell, threads) { .process = false };
+FIXTURE_VARIANT_ADD(stalled_cell, processes) { .process = true };
+
+FIXTURE_SETUP(stalled_cell)
+{
+	uint64_t value = 1;
+
+	self->cell = chanfd_cell(sizeof(value), 0, NULL);
+	ASSERT_EQ(0, chanfd_store(self->cell, &value, sizeof(value), NULL));
+	if (may_stall())
+		self->s = stalled_at(self->cell);
+}
+
+FIXTURE_TEARDOWN(stalled_cell)
+{
+	close(self->cell);
+}
+
+/* What it gets in the end is what is there then. */
+TEST_F(stalled_cell, loader_keeps_no_value)
+{
+	uint64_t value;
+
+	if (!self->s)
+		SKIP(return, "no userfaultfd in this kernel");
+	ASSERT_TRUE(stands_still(self->s, variant->process, run_load_stalled));
+	for (value = 2; value <= 5; value++)
+		ASSERT_EQ(0, chanfd_store(self->cell, &value, sizeof(value), NULL));
+	EXPECT_EQ(5, number_in(self->cell, NULL));
+	ASSERT_TRUE(let_go(self->s));
+	EXPECT_EQ(8, party_join(self->s->p));
+	EXPECT_EQ(5, self->s->p->value);
+	EXPECT_EQ(5, self->s->p->seq);
+}
+
+TEST_F(stalled_cell, storer_holds_nobody_up)
+{
+	uint64_t value = 2, version;
+
+	if (!self->s)
+		SKIP(return, "no userfaultfd in this kernel");
+	ASSERT_TRUE(stands_still(self->s, variant->process, run_store_stalled));
+	EXPECT_EQ(1, number_in(self->cell, NULL));
+	ASSERT_EQ(0, chanfd_store(self->cell, &value, sizeof(value), NULL));
+	EXPECT_EQ(2, number_in(self->cell, &version));
+	EXPECT_EQ(2, version);
+	ASSERT_TRUE(let_go(self->s));
+	EXPECT_EQ(0, party_join(self->s->p));
+	EXPECT_EQ(3, self->s->p->seq);
+	EXPECT_EQ(0, number_in(self->cell, &version));
+	EXPECT_EQ(3, version);
+}
+
+TEST_F(stalled_cell, swap_holds_nobody_up)
+{
+	uint64_t value = 2;
+
+	if (!self->s)
+		SKIP(return, "no userfaultfd in this kernel");
+	ASSERT_TRUE(stands_still(self->s, variant->process, run_swap_stalled));
+	EXPECT_EQ(1, number_in(self->cell, NULL));
+	ASSERT_EQ(0, chanfd_store(self->cell, &value, sizeof(value), NULL));
+	EXPECT_EQ(2, number_in(self->cell, NULL));
+	ASSERT_TRUE(let_go(self->s));
+	EXPECT_EQ(8, party_join(self->s->p));
+	/* What it replaced is what it says it has replaced. */
+	EXPECT_EQ(2, self->s->p->value);
+	EXPECT_EQ(3, self->s->p->seq);
+	EXPECT_EQ(99, number_in(self->cell, NULL));
+}
+
+TEST(stalled_loader_can_be_killed)
+{
+	uint64_t value = 1;
+	struct stalled *s;
+	int cell = chanfd_cell(sizeof(value), 0, NULL);
+
+	if (!may_stall())
+		SKIP(return, "no userfaultfd in this kernel");
+	ASSERT_EQ(0, chanfd_store(cell, &value, sizeof(value), NULL));
+	s = stalled_at(cell);
+	ASSERT_TRUE(stands_still(s, true, run_load_stalled));
+	party_kill(s->p);
+	EXPECT_TRUE(party_ended(s->p));
+	EXPECT_EQ(1, number_in(cell, NULL));
+}
+
 TEST_HARNESS_MAIN

@@ -46,7 +46,7 @@ static void become(uid_t uid)
  * With MAKE_BUFFER above, the rest of the request is a capacity. VARIABLE and LARGE
  * are channels of 8192 bytes without the heads of messages. SELECT_FEW and SELECT_MANY
  * would wait for nothing, WAIT_TO_SEND at a channel that was asked for before, but
- * their time is up.
+ * their time is up. STORE and MAP are about the last CELL, of CELL_SIZE bytes.
  */
 struct user {
 	uid_t uid;
@@ -60,8 +60,10 @@ struct user {
 enum {
 	CHANNEL, PAIR, GROUP, CONTEXT, TOKEN, REDUCED, BINDING, CANCEL, CLOSE_ONE,
 	VARIABLE, LARGE, SELECT_FEW, SELECT_MANY, WAIT_TO_SEND,
-	NEW_NAMESPACE, MAKE_BUFFER
+	NEW_NAMESPACE, CELL, STORE, MAP, MAKE_BUFFER
 };
+
+enum { CELL_SIZE = 16384, STORES = 1000 };
 
 enum { FEW = 8, MANY = 1000, MUCH = 1000 };
 
@@ -88,6 +90,18 @@ static int wait_to_send(int ch)
 	};
 
 	return ioctl(ch, CHANFD_IOC_SEND, &t) < 0 ? errno : 0;
+}
+
+/* As fast as it goes. */
+static int store_often(int cell)
+{
+	static char value[CELL_SIZE];
+	int i;
+
+	for (i = 0; i < STORES; i++)
+		if (chanfd_store(cell, value, sizeof(value), NULL))
+			return errno;
+	return 0;
 }
 
 static int user_makes(struct user *u, uint64_t what)
@@ -135,6 +149,13 @@ static int user_makes(struct user *u, uint64_t what)
 		return wait_to_send(u->fd[0]);
 	case NEW_NAMESPACE:
 		return unshare(CLONE_NEWUSER) ? errno : 0;
+	case CELL:
+		fd[0] = chanfd_cell(CELL_SIZE, 0, NULL);
+		break;
+	case STORE:
+		return store_often(u->fd[u->n - 1]);
+	case MAP:
+		return chanfd_cell_map(u->fd[u->n - 1]) ? 0 : errno;
 	default:
 		fd[0] = chanfd_channel(8, what - MAKE_BUFFER, 0, NULL);
 	}
@@ -201,7 +222,7 @@ FIXTURE_TEARDOWN(user_limits)
 
 TEST_F(user_limits, objects)
 {
-	static const int kinds[] = { CHANNEL, PAIR, GROUP, CONTEXT };
+	static const int kinds[] = { CHANNEL, PAIR, GROUP, CONTEXT, CELL };
 	struct user *u = user_start(SOMEBODY), *same = user_start(SOMEBODY);
 	struct user *other = user_start(SOMEBODY_ELSE);
 	long before;
@@ -319,6 +340,56 @@ TEST_F(user_limits, death_gives_back)
 	EXPECT_EQ(0, asked(u, CHANNEL));
 	EXPECT_EQ(0, asked(next, CHANNEL));
 	EXPECT_EQ(EDQUOT, asked(next, CHANNEL));
+}
+
+/*
+ * A cell is counted for its size, whatever is in it. Stores are not, however fast they
+ * follow each other: neither what they copy in nor what they replace.
+ */
+TEST_F(user_limits, cells)
+{
+	struct user *u = user_start(SOMEBODY);
+	long page = getpagesize();
+	char most[32];
+	int i;
+
+	snprintf(most, sizeof(most), "%ld", 2 * CELL_SIZE + page);
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_bytes", most));
+	EXPECT_EQ(0, asked(u, CELL));
+	EXPECT_EQ(0, asked(u, CELL));
+	EXPECT_EQ(EDQUOT, asked(u, CELL));
+	EXPECT_EQ(0, asked(u, STORE));
+	EXPECT_EQ(EDQUOT, asked(u, CELL));
+
+	/* Whoever maps it first pays for the page, and as long as the cell exists. */
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(0, asked(u, MAP));
+	}
+	EXPECT_EQ(EDQUOT, asked(u, MAKE_BUFFER + 1));
+	EXPECT_EQ(0, asked(u, STORE));
+	snprintf(most, sizeof(most), "%d", 2 * CELL_SIZE);
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_bytes", most));
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));
+	EXPECT_EQ(EDQUOT, asked(u, CELL));	/* it is still mapped */
+	EXPECT_EQ(0, asked(u, STORE));
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));
+	EXPECT_EQ(0, asked(u, MAKE_BUFFER + 1));
+}
+
+/* Without room for the page there is no mapping, and everything else works. */
+TEST_F(user_limits, cell_without_page)
+{
+	struct user *u = user_start(SOMEBODY);
+	char most[32];
+
+	snprintf(most, sizeof(most), "%d", CELL_SIZE);
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_bytes", most));
+	EXPECT_EQ(0, asked(u, CELL));
+	EXPECT_EQ(EDQUOT, asked(u, MAP));
+	EXPECT_EQ(0, asked(u, STORE));
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));
+	EXPECT_EQ(0, asked(u, CELL));
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));
 }
 
 TEST_F(user_limits, bytes)
