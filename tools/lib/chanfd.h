@@ -1720,6 +1720,80 @@ unsigned int chanfd_group_failures(struct chanfd_group *g, struct chanfd_failure
 void chanfd_cleanup_group(struct chanfd_group **g);
 
 /*
+ * Workers
+ */
+
+/* Flag of struct chanfd_work: workers are child processes, not threads. */
+#define CHANFD_PROCESSES	(1U << 17)
+
+/* Workers of one channel at a time. */
+#define CHANFD_MAX_WORKERS	65536
+
+/**
+ * struct chanfd_work - what workers do
+ * @channel:	handle with CHANFD_READ that they receive from; stays open until the last
+ *		has ended
+ * @flags:	CHANFD_PROCESSES; CHANFD_LEASED: a message is committed when @fn has
+ *		returned 0, otherwise the channel has it again
+ * @restarts:	how many processes that die are replaced, in all; the next is a failure
+ *		of the group. Without CHANFD_LEASED, their messages are lost
+ * @fn:		called with each message; @context is the group's. Returns 0, an errno,
+ *		or -1 for what errno says; an error ends the worker, as a failure of the
+ *		group
+ * @arg:	for @fn
+ */
+struct chanfd_work {
+	int channel;
+	unsigned int flags;
+	unsigned int restarts;
+	int (*fn)(int context, void *message, const struct chanfd_received *r, void *arg);
+	void *arg;
+};
+
+/**
+ * chanfd_workers() - start workers, as tasks of a group
+ * @g:		the group
+ * @work:	what they do; copied
+ * @n:		how many, 0 to CHANFD_MAX_WORKERS
+ *
+ * They end without an error when the channel is closed and drained; with one when it
+ * ends in another way (see chanfd_recv()), when the group's context is done (ECANCELED,
+ * ETIMEDOUT), or when @work->fn returns one. All have ended when chanfd_group_wait()
+ * returns. A limit of the group counts them.
+ *
+ * Return: the workers, which go with the group; or NULL. EINVAL (flags, @n), errors as
+ * chanfd_group_go() and chanfd_group_fork(), the errors of making: workers that had
+ * begun end as if told by chanfd_workers_resize().
+ */
+struct chanfd_workers *chanfd_workers(struct chanfd_group *g, const struct chanfd_work *work,
+				      unsigned int n);
+
+/**
+ * chanfd_workers_resize() - have more or fewer of them
+ * @w:		the workers
+ * @n:		how many, 0 to CHANFD_MAX_WORKERS
+ *
+ * Who is told to go finishes its message first; those who have none go before others.
+ * This call does not wait for that. One that is started at the end of the channel ends
+ * at once.
+ *
+ * Return: 0. EINVAL (@n), errors as chanfd_group_go() and chanfd_group_fork(): some may
+ * have begun.
+ */
+int chanfd_workers_resize(struct chanfd_workers *w, unsigned int n);
+
+/**
+ * chanfd_workers_waitgroup() - the workers, as a waitgroup
+ * @w:		the workers
+ *
+ * To wait for these workers rather than for all of the group: its count is how many there
+ * are. Between the stages of a pipeline, whoever closes the next channel waits for it.
+ *
+ * Return: a handle that waits, the group's: do not close it.
+ */
+int chanfd_workers_waitgroup(const struct chanfd_workers *w);
+
+/*
  * Scope, see chanfd_auto
  */
 

@@ -96,6 +96,11 @@ static int fail(int err)
 	return -1;
 }
 
+int chanfd_group_check(const struct chanfd_group *g)
+{
+	return g->owner == getpid() ? 0 : fail(EPERM);
+}
+
 static void close_all(const struct chanfd_group *g)
 {
 	close(g->cancel);
@@ -239,8 +244,8 @@ int chanfd_group_waitgroup(const struct chanfd_group *g)
 /* With the lock held, if it returns 0. */
 static int lock_if_idle(struct chanfd_group *g)
 {
-	if (g->owner != getpid())
-		return fail(EPERM);
+	if (chanfd_group_check(g))
+		return -1;
 	pthread_mutex_lock(&g->lock);
 	if (g->ended)
 		join_ended(g);
@@ -468,10 +473,8 @@ static struct task *new_task(struct chanfd_group *g, const struct chanfd_job *jo
 {
 	struct task *t;
 
-	if (g->owner != getpid()) {
-		errno = EPERM;
+	if (chanfd_group_check(g))
 		return NULL;
-	}
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return NULL;
@@ -569,8 +572,8 @@ int chanfd_group_wait(struct chanfd_group *g, struct chanfd_failure *first)
 {
 	int error;
 
-	if (g->owner != getpid())
-		return fail(EPERM);
+	if (chanfd_group_check(g))
+		return -1;
 	join_all(g);
 	pthread_mutex_lock(&g->lock);
 	error = g->failures[0].error;

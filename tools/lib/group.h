@@ -23,6 +23,9 @@ struct chanfd_job {
 	int (*again)(struct chanfd_failure *outcome, void *arg, int may);
 };
 
+/* EPERM in a child of the process that made it. */
+int chanfd_group_check(const struct chanfd_group *g);
+
 int chanfd_group_start(struct chanfd_group *g, const struct chanfd_job *job,
 		       const struct chanfd_opt *opt);
 
