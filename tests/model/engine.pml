@@ -21,6 +21,8 @@
  *	meet(w, peer)	between chanfd_claim_first() and chanfd_claim_end(), to the end
  *	look(), gave_up()	something has changed; a call has withdrawn
  *	BEGIN		a step before the others, if any
+ *	MAY_GIVE_UP	may a call withdraw now? true, unless defined
+ *	LEFT		@call is through with w->ops->left(); true, unless defined
  */
 
 #define NONE		255
@@ -55,6 +57,7 @@ typedef call_t {
 	byte fired = NONE;
 	bit locked;
 	bit done;
+	bit poked;
 	bit returned
 };
 call_t calls[CALLS];
@@ -141,6 +144,15 @@ inline list_splice(from, to) {
 #define ASLEEP		6	/* until fired, or withdrawn */
 #define LEAVE		7	/* leave_all() */
 #define RETURNED	8
+#define POKED		10	/* look_again(): is it true? */
+#define LOOK		11	/* likewise, it looks so: w->ops->poked() */
+
+#ifndef MAY_GIVE_UP
+#define MAY_GIVE_UP	true
+#endif
+#ifndef LEFT
+#define LEFT		true
+#endif
 
 #define LONE(call)	(!USED(CASE(call, 0)) || !USED(CASE(call, 1)))
 
@@ -350,7 +362,7 @@ inline release_next(obj, list) {
 /* withdraw(), because of -EAGAIN, a signal or the deadline */
 inline withdraw() {
 	d_step {
-		(phase == ASLEEP || phase == TRIED) && claimed == NONE &&
+		(phase == ASLEEP || phase == TRIED) && claimed == NONE && MAY_GIVE_UP &&
 #ifndef WITHDRAWS_BLINDLY
 		calls[me].fired == NONE &&
 #endif
@@ -398,7 +410,7 @@ inline come_back() {
 #ifndef FORGETS_TO_LEAVE
 		list_of[CASE(me, 1)] == NONE &&
 #endif
-		true ->
+		LEFT ->
 		phase = RETURNED;
 		i = 0;
 		parked = 0;
