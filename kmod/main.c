@@ -125,23 +125,25 @@ static struct file *handle_open(struct chanfd_object *obj, u32 rights, u32 flags
  * @obj: what it refers to
  * @rights: what it may do
  * @flags: CHANFD_INHERIT, CHANFD_NONBLOCK
- * @file: the open file, for fd_install(); or put_unused_fd() and fput()
+ * @file: set to the open file, for fd_install(); or put_unused_fd() and fput()
  *
- * Return: its file descriptor, or an error.
+ * Return: its file descriptor; or an error, and @file is as it was.
  */
 int chanfd_handle_prepare(struct chanfd_object *obj, u32 rights, u32 flags,
 			  struct file **file)
 {
+	struct file *opened;
 	int fd;
 
 	fd = get_unused_fd_flags(flags & CHANFD_INHERIT ? 0 : O_CLOEXEC);
 	if (fd < 0)
 		return fd;
-	*file = handle_open(obj, rights, flags);
-	if (IS_ERR(*file)) {
+	opened = handle_open(obj, rights, flags);
+	if (IS_ERR(opened)) {
 		put_unused_fd(fd);
-		return PTR_ERR(*file);
+		return PTR_ERR(opened);
 	}
+	*file = opened;
 	return fd;
 }
 
