@@ -4,45 +4,30 @@
  * and that a sanitizer has nothing to say. What it does wrong is for others to find.
  */
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
-#include <semaphore.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "../../uapi/chanfd.h"
-#include "host.h"
+#include "smoke.h"
 
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
-#define SECOND		1000000000ULL
+int dev;
 
-static int dev;
-
-static void expect(long got, long wanted, const char *what, int line)
+void expect(long got, long wanted, const char *what, const char *file, int line)
 {
 	if (got == wanted)
 		return;
 	fflush(stdout);
-	fprintf(stderr, "smoke.c:%d: %s is %ld, not %ld\n", line, what, got, wanted);
+	fprintf(stderr, "%s:%d: %s is %ld, not %ld\n", file, line, what, got, wanted);
 	abort();
 }
 
-#define EXPECT(what, wanted)	expect(what, wanted, #what, __LINE__)
-#define IOCTL(fd, cmd, ...)	host_ioctl(fd, cmd, &(__VA_ARGS__))
-
 /* Objects */
 
-struct pair {
-	int r, w;
-};
-
-static struct pair channel(unsigned int capacity, unsigned int size, unsigned int flags)
+struct pair channel(unsigned int capacity, unsigned int size, unsigned int flags)
 {
 	struct chanfd_channel c = {
 		.flags = CHANFD_PAIR | flags,
@@ -63,7 +48,7 @@ static struct pair waitgroup(void)
 	return (struct pair){ c.fd[0], c.fd[1] };
 }
 
-static struct pair context(int parent, uint64_t deadline)
+struct pair context(int parent, uint64_t deadline)
 {
 	struct chanfd_context c = {
 		.flags = CHANFD_PAIR,
@@ -77,7 +62,7 @@ static struct pair context(int parent, uint64_t deadline)
 
 /* Operations */
 
-static uint64_t now(void)
+uint64_t now(void)
 {
 	struct timespec t;
 
@@ -85,13 +70,13 @@ static uint64_t now(void)
 	return t.tv_sec * SECOND + t.tv_nsec;
 }
 
-static long send_one(int fd, uint32_t value)
+long send_one(int fd, uint32_t value)
 {
 	return host_write(fd, &value, sizeof(value));
 }
 
 /* What was received, or an error. */
-static long recv_one(int fd)
+long recv_one(int fd)
 {
 	uint32_t value = 0;
 	long ret = host_read(fd, &value, sizeof(value));
@@ -112,7 +97,7 @@ static long recv_limited(int fd, int limit)
 	return IOCTL(fd, CHANFD_IOC_RECV, t);
 }
 
-static long select_of(struct chanfd_select *s, const struct chanfd_case *cases, int n)
+long select_of(struct chanfd_select *s, const struct chanfd_case *cases, int n)
 {
 	s->context = -1;
 	s->cases = (uintptr_t)cases;
@@ -131,16 +116,6 @@ static long wait_for(int fd, int op, struct chanfd_select *s)
 
 /* Threads */
 
-struct thread {
-	pthread_t pthread;
-	struct task_struct *task;
-	sem_t started;
-	sem_t may_end;
-	long (*func)(int fd);
-	int fd;
-	long ret;
-};
-
 static void *run(void *arg)
 {
 	struct thread *t = arg;
@@ -153,7 +128,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static void start(struct thread *t, long (*func)(int fd), int fd)
+void start(struct thread *t, long (*func)(int fd), int fd)
 {
 	t->func = func;
 	t->fd = fd;
@@ -163,14 +138,14 @@ static void start(struct thread *t, long (*func)(int fd), int fd)
 	sem_wait(&t->started);
 }
 
-static void start_asleep(struct thread *t, long (*func)(int fd), int fd)
+void start_asleep(struct thread *t, long (*func)(int fd), int fd)
 {
 	start(t, func, fd);
 	while (!host_asleep(t->task))
 		sched_yield();
 }
 
-static long join(struct thread *t)
+long join(struct thread *t)
 {
 	sem_post(&t->may_end);
 	EXPECT(pthread_join(t->pthread, NULL), 0);
@@ -306,7 +281,7 @@ static void ends(void)
 	EXPECT(join(&t), -ECONNRESET);
 }
 
-static long wait_readable(int fd)
+long wait_readable(int fd)
 {
 	return host_poll_wait(fd, POLLIN);
 }
@@ -677,10 +652,7 @@ static void handles(void)
 	EXPECT(host_ioctl(host_eventfd(0), CHANFD_IOC_INFO, text), -ENOTTY);
 }
 
-static const struct {
-	const char *name;
-	void (*func)(void);
-} tests[] = {
+static const struct test core_tests[] = {
 	{ "a channel with a buffer", buffered },
 	{ "messages in pieces", vectors },
 	{ "messages of several sizes", variable },
@@ -702,23 +674,29 @@ static const struct {
 	{ "faults", faults },
 	{ "limits", limits },
 	{ "handles", handles },
+	{},
 };
+
+static const struct test *const parts[] = { core_tests, lock_tests, cell_tests, lease_tests };
 
 int main(void)
 {
-	size_t i;
+	const struct test *t;
+	size_t i, n = 0;
 
 	host_perturb(10);
-	printf("1..%zu\n", ARRAY_SIZE(tests));
-	for (i = 0; i < ARRAY_SIZE(tests); i++) {
-		host_init();
-		dev = host_open(O_RDWR);
-		tests[i].func();
-		host_close_all();
-		host_settle();
-		EXPECT(host_allocations(), 0);
-		host_exit();
-		printf("ok %zu %s\n", i + 1, tests[i].name);
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		for (t = parts[i]; t->name; t++) {
+			host_init();
+			dev = host_open(O_RDWR);
+			t->func();
+			host_close_all();
+			host_settle();
+			EXPECT(host_allocations(), 0);
+			host_exit();
+			printf("ok %zu %s\n", ++n, t->name);
+		}
 	}
+	printf("1..%zu\n", n);
 	return 0;
 }

@@ -127,8 +127,8 @@ struct file *shim_take_fd(unsigned int fd);
 int receive_fd(struct file *file, int __user *ufd, unsigned int flags);
 int close_fd(unsigned int fd);
 
-/* More than there are numbers. */
-#define rlimit(which)		2048UL
+/* Few, that a test may come to it. */
+#define rlimit(which)		100UL
 #define RLIMIT_NOFILE		7
 
 /* The first number that is taken, from @fd on; or -1. */
