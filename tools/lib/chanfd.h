@@ -1891,6 +1891,110 @@ int chanfd_exec(const char *path, char *const argv[], char *const envp[],
  */
 int chanfd_listen_fd(const char *name);
 
+/*
+ * Object pools
+ */
+
+/* Bytes of an object of a pool at the most. */
+#define CHANFD_POOL_MAX_SIZE	(1U << 26)
+
+/* Flag of chanfd_pool(). */
+#define CHANFD_POOL_CHECK	(1U << 8) /* slower, and finds objects put back twice */
+
+/**
+ * chanfd_pool() - make an object pool: Go's sync.Pool
+ * @size:	bytes of an object, 1 to CHANFD_POOL_MAX_SIZE; objects begin on cache
+ *		lines of their own
+ * @flags:	CHANFD_POOL_CHECK: find every wrong use of chanfd_pool_put()
+ * @init:	Go's New: makes the object that it is given ready for use, whose content
+ *		until then is like that of malloc(3): what it has not written is anything,
+ *		and may be something else when it is read again; NULL: nothing needs to be
+ *		done
+ *
+ * For objects that are memory, and that take some work to make ready: they keep their
+ * content in the pool, or lose it and are made ready again. There is nothing that is
+ * told when an object loses its content, so it should not have a descriptor, or memory
+ * of its own.
+ *
+ * Each CPU keeps at most 1 MiB of objects, or 16, that are ready. The memory of all others
+ * that are in the pool is the kernel's whenever it needs some (MADV_FREE), which it
+ * can take only in whole pages. A pool has up to 2^24 objects and 64 GiB, for which it
+ * reserves address space; memory is used for those that have been handed out.
+ *
+ * A pool is one process's. After fork(2) the child has a copy, with copies of all
+ * objects. Not in a child of vfork(2), whose memory is its parent's.
+ *
+ * Return: the pool, that chanfd_pool_free() frees; NULL with EINVAL (@size, or unknown
+ * flags) or ENOMEM.
+ */
+struct chanfd_pool *chanfd_pool(size_t size, unsigned int flags,
+				void (*init)(void *object));
+
+/**
+ * chanfd_pool_get() - Go's Get
+ * @pool:	the pool
+ *
+ * Any object that is there, or a new one, whoever had it before (rule P1); nobody else
+ * has it until it is put back (rule P4). What was done to it before that is seen (rule
+ * H11). Nobody waits for anybody in here, so it may be called from a signal handler, if
+ * @init may.
+ *
+ * Return: the object, on a cache line's boundary; NULL with ENOMEM.
+ */
+void *chanfd_pool_get(struct chanfd_pool *pool);
+
+/**
+ * chanfd_pool_put() - Go's Put
+ * @pool:	the pool
+ * @object:	from chanfd_pool_get(), and not used any more; NULL: nothing is done
+ *
+ * It may come from another thread than the one that got it. errno is preserved, if it
+ * does not fail.
+ *
+ * Return: 0. EINVAL (not an object of this pool; with CHANFD_POOL_CHECK also: one that
+ * is not handed out). Without that flag, an object that is put back twice is not always
+ * found, and then handed out twice.
+ */
+int chanfd_pool_put(struct chanfd_pool *pool, void *object);
+
+/**
+ * chanfd_pool_trim() - what a garbage collection does to Go's pools
+ * @pool:	the pool
+ *
+ * Objects that were in the pool at the last call already, and still are, lose their
+ * content: each survives one call, and not two (rule P3). Call it now and then, for
+ * example when there is memory pressure; a pool that grows and shrinks much bounds
+ * itself, see chanfd_pool().
+ */
+void chanfd_pool_trim(struct chanfd_pool *pool);
+
+/**
+ * struct chanfd_pool_info - where the objects of a pool are
+ * @lent:	handed out
+ * @cached:	in the pool, ready
+ * @blank:	in the pool, to be made ready when they are handed out
+ */
+struct chanfd_pool_info {
+	uint64_t lent;
+	uint64_t cached;
+	uint64_t blank;
+};
+
+/**
+ * chanfd_pool_info() - where the objects of a pool are
+ * @pool:	the pool
+ * @info:	out; while other threads use the pool, not quite right
+ */
+void chanfd_pool_info(struct chanfd_pool *pool, struct chanfd_pool_info *info);
+
+/**
+ * chanfd_pool_free() - give back a pool and all objects, also those that are handed out
+ * @pool:	the pool, which nobody uses any more; NULL: nothing is done
+ *
+ * errno is preserved.
+ */
+void chanfd_pool_free(struct chanfd_pool *pool);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }
