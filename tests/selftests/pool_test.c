@@ -7,6 +7,7 @@
  */
 #include <sched.h>
 #include <sys/resource.h>
+#include <ucontext.h>
 
 #include "helpers.h"
 
@@ -400,7 +401,7 @@ TEST_F(pool, no_duplicates)
 
 	storm = shared(sizeof(*storm));
 	storm->pool = self->pool;
-	storm->rounds = 100000;
+	storm->rounds = 30000;
 	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
 	party_start(trims);
 	for (int i = 0; i < THREADS; i++) {
@@ -432,6 +433,140 @@ TEST_F(pool, no_duplicates)
 	EXPECT_EQ(0, info.lent);
 	EXPECT_GT(THREADS * (HELD + 1) + EXCHANGE + 4096, info.cached + info.blank);
 }
+
+#ifdef __x86_64__
+/*
+ * P4 at each instruction: one operation is interrupted once, after its first, second, ...
+ * instruction, by a handler that uses the pool. It gets two objects and puts the first one
+ * back: what was on top is so again, and what was below it is not.
+ */
+
+static struct step {
+	struct chanfd_pool *pool;
+	int left;		/* instructions until it acts */
+	struct item *kept;
+} step;
+
+#define TRAP_FLAG	0x100
+
+static void on_step(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+	struct item *other;
+
+	if (--step.left)
+		return;
+	uc->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
+	other = chanfd_pool_get(step.pool);
+	step.kept = chanfd_pool_get(step.pool);
+	chanfd_pool_put(step.pool, other);
+}
+
+/* Past the red zone of the stack. */
+#define single_step(on)							\
+	__asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\t"		\
+			 "andq %0, (%%rsp)\n\torq %1, (%%rsp)\n\t"		\
+			 "popfq\n\tlea 128(%%rsp), %%rsp"			\
+			 :: "i" (~TRAP_FLAG), "i" ((on) ? TRAP_FLAG : 0)	\
+			 : "memory", "cc")
+
+enum operation { GET, PUT, TRIM };
+
+#define OBJECTS		8
+
+/* Is every object had once, in the end? */
+static bool still_consistent(struct chanfd_pool *pool, struct item **held)
+{
+	struct item *all[2 * OBJECTS];
+	int n = 0;
+
+	for (int i = 0; i < OBJECTS; i++)
+		if (held[i])
+			all[n++] = held[i];
+	if (step.kept)
+		all[n++] = step.kept;
+	if (pool_info(pool).lent != (uint64_t)n)
+		return false;
+	while (n < 2 * OBJECTS)
+		all[n++] = chanfd_pool_get(pool);
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < i; j++)
+			if (!all[i] || all[i] == all[j])
+				return false;
+	return true;
+}
+
+/*
+ * Four objects are cached, and then @drain of them taken; the operation is interrupted
+ * after @after instructions. Returns whether it was so long.
+ */
+static bool interrupted(unsigned int flags, enum operation operation, int drain, int after,
+			bool *good)
+{
+	struct chanfd_pool *pool = chanfd_pool(sizeof(struct item), flags, init_item);
+	struct item *held[OBJECTS] = { NULL }, *object;
+	int last = OBJECTS - 1;
+
+	if (!pool)
+		err(1, "chanfd_pool");
+	for (int i = 0; i < 6; i++)
+		held[i] = chanfd_pool_get(pool);
+	for (int i = 0; i < 4; i++) {
+		chanfd_pool_put(pool, held[i]);
+		held[i] = NULL;
+	}
+	for (int i = 0; i < drain; i++)
+		held[i] = chanfd_pool_get(pool);
+	object = held[5];
+	step = (struct step){ .pool = pool, .left = after };
+
+	single_step(true);
+	if (operation == GET)
+		object = chanfd_pool_get(pool);
+	else if (operation == PUT)
+		chanfd_pool_put(pool, object);
+	else
+		chanfd_pool_trim(pool);
+	single_step(false);
+
+	if (operation == GET)
+		held[last] = object;
+	else if (operation == PUT)
+		held[5] = NULL;
+	*good = still_consistent(pool, held);
+	chanfd_pool_free(pool);
+	return step.left <= 0;
+}
+
+TEST_F(pool, every_instruction)
+{
+	static const struct {
+		enum operation operation;
+		int drain;
+	} cases[] = {
+		{ GET, 0 }, { GET, 1 }, { GET, 4 }, { PUT, 0 }, { PUT, 1 }, { TRIM, 0 },
+	};
+	struct sigaction sa = { .sa_sigaction = on_step, .sa_flags = SA_SIGINFO };
+	cpu_set_t set;
+	bool good;
+	int after;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(set), &set));
+	ASSERT_EQ(0, sigaction(SIGTRAP, &sa, NULL));
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (after = 1; interrupted(variant->flags, cases[i].operation, cases[i].drain,
+					    after, &good); after++)
+			ASSERT_TRUE(good) {
+				TH_LOG("operation %d, %d taken, after %d instructions",
+				       cases[i].operation, cases[i].drain, after);
+			}
+		/* It was one operation, and not none. */
+		EXPECT_LT(20, after);
+	}
+}
+#endif
 
 /* Objects of any size are whole, apart and on cache lines. */
 TEST(sizes)
