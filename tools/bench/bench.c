@@ -163,6 +163,7 @@ int main(int argc, char **argv)
 	measure_broadcasts();
 	measure_locks();
 	measure_cells();
+	measure_pools();
 	if (!measured)
 		fprintf(stderr, "bench: there is no such test\n");
 	return !measured;

@@ -54,6 +54,7 @@ void measure_broadcasts(void);
 void measure_locks(void);
 void measure_memory(void);
 void measure_cells(void);
+void measure_pools(void);
 
 /* A message says at both ends which one it is. */
 #define MESSAGE_SIZE	64
