@@ -164,8 +164,9 @@ static void push(struct chanfd_pool *p, struct stack *stack, uint32_t number)
 	uint64_t head = stack->head;
 
 	do {
-		node->next = top_of(head);
-		node->depth = depth_of(p, head) + 1;
+		atomic_store_explicit(&node->next, top_of(head), memory_order_relaxed);
+		atomic_store_explicit(&node->depth, depth_of(p, head) + 1,
+				      memory_order_relaxed);
 	} while (!atomic_compare_exchange_weak(&stack->head, &head,
 					       changed(head, number + 1)));
 }
@@ -309,49 +310,64 @@ static int grow(struct chanfd_pool *p)
 
 static unsigned int this_cpu(struct chanfd_pool *p)
 {
-	int cpu = sched_getcpu();
+	unsigned int cpu = percpu_cpu();
 
-	return cpu > 0 ? cpu % p->cpus : 0;
+	return cpu < p->cpus ? cpu : (unsigned int)sched_getcpu() % p->cpus;
 }
 
 /* From the stacks: this CPU's first, those of other CPUs then; victims last. */
 static uint32_t get_cached(struct chanfd_pool *p)
 {
-	unsigned int here = this_cpu(p), i;
+	unsigned int here = this_cpu(p), cpu = here;
 	uint32_t found;
 
-	for (i = 0; i < p->cpus; i++) {
-		found = pop(p, &p->cache[(here + i) % p->cpus].recent);
+	do {
+		found = pop(p, &p->cache[cpu].recent);
 		if (found)
 			return found;
-	}
-	for (i = 0; i < p->cpus; i++) {
-		found = pop(p, &p->cache[(here + i) % p->cpus].victims);
+		if (++cpu == p->cpus)
+			cpu = 0;
+	} while (cpu != here);
+	do {
+		found = pop(p, &p->cache[cpu].victims);
 		if (found)
 			return found;
-	}
+		if (++cpu == p->cpus)
+			cpu = 0;
+	} while (cpu != here);
 	return 0;
+}
+
+static void *handed_out(struct chanfd_pool *p, uint32_t number)
+{
+	void *object = object_of(p, number);
+
+	if (p->flags & CHANFD_POOL_CHECK)
+		p->nodes[number].depth = HANDED_OUT;
+	if (race_detector())
+		__tsan_acquire(object);
+	return object;
+}
+
+static __attribute__((__noinline__)) void *make_ready(struct chanfd_pool *p)
+{
+	uint32_t found;
+	void *object;
+
+	while (!(found = get_blank(p)))
+		if (grow(p))
+			return NULL;
+	object = handed_out(p, found - 1);
+	if (p->init)
+		p->init(object);
+	return object;
 }
 
 static __attribute__((__noinline__)) void *get(struct chanfd_pool *p)
 {
 	uint32_t found = get_cached(p);
-	bool blank = !found;
-	void *object;
 
-	while (!found) {
-		found = get_blank(p);
-		if (!found && grow(p))
-			return NULL;
-	}
-	object = object_of(p, found - 1);
-	if (p->flags & CHANFD_POOL_CHECK)
-		p->nodes[found - 1].depth = HANDED_OUT;
-	if (race_detector())
-		__tsan_acquire(object);
-	if (blank && p->init)
-		p->init(object);
-	return object;
+	return found ? handed_out(p, found - 1) : make_ready(p);
 }
 
 void *chanfd_pool_get(struct chanfd_pool *p)
