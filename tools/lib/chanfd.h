@@ -58,6 +58,7 @@
 
 #include <errno.h>
 #include <linux/chanfd.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -1994,6 +1995,225 @@ void chanfd_pool_info(struct chanfd_pool *pool, struct chanfd_pool_info *info);
  * errno is preserved.
  */
 void chanfd_pool_free(struct chanfd_pool *pool);
+
+/*
+ * Once, single flight, semaphores
+ *
+ * They are made of locks, cells and channels, and their structures hold the handles of
+ * these: the fields of type int, which other processes inherit, or are given by
+ * chanfd_hand() and put into a structure of their own. Whoever has the handles can do
+ * anything with them, so give them to those who use these functions.
+ *
+ * They are not for signal handlers.
+ */
+
+/* Flag of chanfd_once(). */
+#define CHANFD_STICKY	(1U << 8) /* what failed is not tried again */
+
+/**
+ * struct chanfd_once - something that is done once, in all processes that have it
+ * @lock:	held by who does it
+ * @cell:	has the result, when it is done
+ * @flags:	CHANFD_STICKY or 0
+ * @leader:	the library's
+ * @page:	likewise
+ */
+struct chanfd_once {
+	int lock;
+	int cell;
+	unsigned int flags;
+	int leader;
+	const struct chanfd_cell_page *page;
+};
+
+/**
+ * chanfd_once() - Go's sync.Once and sync.OnceValue, between processes
+ * @once:	out; in one place, that the threads of a process share
+ * @size:	bytes of the result at the most, 0 to CHANFD_MAX_CELL
+ * @flags:	CHANFD_STICKY: a function that fails, or whose process dies, is not called
+ *		again, and everybody gets that error (rules O2, O3: as in Go); without it
+ *		the next caller calls its function;
+ *		CHANFD_INHERIT (the handles are not O_CLOEXEC)
+ * @name:	as in chanfd_channel()
+ *
+ * Return: 0. EINVAL (@size, or unknown flags), the errors of making.
+ */
+int chanfd_once(struct chanfd_once *once, size_t size, unsigned int flags, const char *name);
+
+/**
+ * chanfd_once_open() - use what another process has made
+ * @once:	out
+ * @lock:	its handle; belongs to @once if the call succeeds, as @cell does
+ * @cell:	likewise
+ * @flags:	CHANFD_STICKY or 0, the same in all processes
+ *
+ * Return: 0. EINVAL (unknown flags), errors of chanfd_cell_map().
+ */
+int chanfd_once_open(struct chanfd_once *once, int lock, int cell, unsigned int flags);
+
+/**
+ * chanfd_once_do() - Go's Do
+ * @once:	what
+ * @f:		does it: puts a result of @size bytes at the most at @buf and returns how
+ *		many, or returns -1 with errno; errno is EOWNERDEAD when it is called if a
+ *		process has died in it before, and 0 otherwise
+ * @arg:	for @f
+ * @buf:	out: the result, whoever got it
+ * @size:	room there, in bytes
+ * @opt:	how to wait while another one does it, or NULL
+ *
+ * However many call this, of however many processes: one runs @f, and all return after
+ * it is done (rules O1, H8). When it is done already that takes no system call, if the
+ * result is not longer than CHANFD_CELL_INLINE, and @opt does not matter. If the thread is
+ * cancelled or exits in @f, that is a failure with ECANCELED.
+ *
+ * Return: bytes of the result. The errno of @f: with CHANFD_STICKY, for good. Without it
+ * only its caller gets that, and another one who waits calls its own @f. EDEADLK (@f calls
+ * this for the same @once), EMSGSIZE (the result is longer than @size, or than the size
+ * of @once), EOWNERDEAD (with CHANFD_STICKY), the errors of waiting, errors of
+ * chanfd_store(). But for the first and the last, errors other than that of @f are met before
+ * it is called, or it is done.
+ */
+ssize_t chanfd_once_do(struct chanfd_once *once,
+		       ssize_t (*f)(void *arg, void *buf, size_t size), void *arg,
+		       void *buf, size_t size, const struct chanfd_opt *opt);
+
+/**
+ * chanfd_once_close() - close the handles
+ * @once:	that no thread of this process uses any more
+ */
+void chanfd_once_close(struct chanfd_once *once);
+
+/* Executions at a time, and bytes of a key, NUL included. */
+#define CHANFD_FLIGHT_SLOTS	16
+#define CHANFD_FLIGHT_KEY	64
+
+/**
+ * struct chanfd_flight - executions that callers with the same key share
+ * @directory:	a cell: which keys are being executed where
+ * @lock:	of each slot, held by who executes
+ * @cell:	of each slot, for the result
+ *
+ * Nothing but handles, CHANFD_FLIGHT_SLOTS * 2 + 1: it can be handed over as an array.
+ */
+struct chanfd_flight {
+	int directory;
+	int lock[CHANFD_FLIGHT_SLOTS];
+	int cell[CHANFD_FLIGHT_SLOTS];
+};
+
+/**
+ * chanfd_flight() - Go's singleflight.Group, between processes
+ * @flight:	out
+ * @size:	bytes of a result at the most, 0 to CHANFD_MAX_CELL - 4
+ * @flags:	CHANFD_INHERIT (the handles are not O_CLOEXEC)
+ * @name:	as in chanfd_channel()
+ *
+ * Return: 0. EINVAL (@size, or unknown flags), the errors of making.
+ */
+int chanfd_flight(struct chanfd_flight *flight, size_t size, unsigned int flags,
+		  const char *name);
+
+/**
+ * chanfd_flight_do() - singleflight's Do
+ * @flight:	the group
+ * @key:	what is executed: a string of less than CHANFD_FLIGHT_KEY bytes
+ * @f:		does it: puts a result of @size bytes at the most at @buf, which is memory
+ *		of its own, and returns how many; or returns -1 with errno
+ * @arg:	for @f
+ * @buf:	out: the result, whoever got it
+ * @size:	room there, in bytes
+ * @shared:	out, with the result of an @f: there were others who waited for it; may
+ *		be NULL
+ * @opt:	how to wait for another one's result, or until there are less than
+ *		CHANFD_FLIGHT_SLOTS executions; or NULL
+ *
+ * If nobody is executing @key this runs @f (rule F1), and others that come with the same
+ * key until it is over wait for the result, which is theirs, too: bytes, or errno. One
+ * whose wait ends otherwise leaves the rest as it is. How long @f takes is its
+ * own affair: @opt does not matter any more then.
+ *
+ * If the process that runs an @f dies, or the thread is cancelled or exits, those who wait
+ * start over: one of them runs its own (rule F3).
+ *
+ * Return: bytes of the result. The errno of @f; EINVAL (@key), EMSGSIZE (the result is
+ * longer than @size), ENOMEM, EDQUOT, the errors of waiting. If the result cannot be left for
+ * the others, because it is longer than the group's or there is no memory, they start over.
+ */
+ssize_t chanfd_flight_do(const struct chanfd_flight *flight, const char *key,
+			 ssize_t (*f)(void *arg, void *buf, size_t size), void *arg,
+			 void *buf, size_t size, bool *shared, const struct chanfd_opt *opt);
+
+/**
+ * chanfd_flight_forget() - singleflight's Forget
+ * @flight:	the group
+ * @key:	as in chanfd_flight_do()
+ *
+ * Who comes later does not wait for an execution that has begun, but starts another one.
+ * Who waits already gets the result of the first (rule F2).
+ *
+ * Return: 0, also if nobody executes it. EINVAL (@key), ENOMEM, EDQUOT.
+ */
+int chanfd_flight_forget(const struct chanfd_flight *flight, const char *key);
+
+/**
+ * chanfd_flight_close() - close the handles
+ * @flight:	that no thread of this process uses any more
+ */
+void chanfd_flight_close(struct chanfd_flight *flight);
+
+/**
+ * struct chanfd_semaphore - tokens that processes share
+ * @lock:	held by the first of those who wait
+ * @tokens:	a channel that holds those that are free, see chanfd_len()
+ * @size:	how many there are: chanfd_cap() of @tokens
+ */
+struct chanfd_semaphore {
+	int lock;
+	int tokens;
+	unsigned int size;
+};
+
+/**
+ * chanfd_semaphore() - Go's semaphore.Weighted, between processes
+ * @sem:	out
+ * @size:	tokens, 1 to CHANFD_MAX_CAPACITY
+ * @flags:	CHANFD_INHERIT (the handles are not O_CLOEXEC)
+ * @name:	as in chanfd_channel()
+ *
+ * Return: 0. EINVAL (@size, or unknown flags), the errors of making.
+ */
+int chanfd_semaphore(struct chanfd_semaphore *sem, unsigned int size, unsigned int flags,
+		     const char *name);
+
+/**
+ * chanfd_semaphore_acquire() - Acquire; with CHANFD_NONBLOCK, TryAcquire
+ * @sem:	the semaphore
+ * @n:		tokens, 1 to its size, and to CHANFD_MAX_BATCH
+ * @opt:	how to wait, or NULL
+ *
+ * First come, first served, however many tokens each wants (rule A1). With
+ * CHANFD_NONBLOCK it fails if there are not @n tokens, if anybody waits, and also if
+ * somebody is acquiring at this very moment. A context that is done makes it fail (rule
+ * A2). Who gives up lets the next ones try (rule A3).
+ *
+ * The tokens are free again when the permit is closed: by close(2), chanfd_auto or
+ * chanfd_cleanup_fd() (the latter tell the race detector), by all who have a copy, such as
+ * children, or by the death of its holder. So nobody can release more than it has (rule
+ * A5).
+ *
+ * Return: the permit, a descriptor, O_CLOEXEC. EINVAL (@n: it could never succeed, rule
+ * A4), EMFILE, ENFILE, EPIPE (somebody has closed the channel), the errors of waiting, ENOMEM and
+ * EDQUOT also without having to wait (a permit is an object of the user's).
+ */
+int chanfd_semaphore_acquire(const struct chanfd_semaphore *sem, unsigned int n,
+			     const struct chanfd_opt *opt);
+
+/**
+ * chanfd_semaphore_close() - close the handles
+ * @sem:	that no thread of this process uses any more; its permits stay as they are
+ */
+void chanfd_semaphore_close(struct chanfd_semaphore *sem);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus
