@@ -142,12 +142,13 @@ static inline bool at_end(const struct channel *ch)
 	return (ch->closed || !ch->obj.writers) && !ch->leased;
 }
 
-/*
- * May a receive go ahead? A hint: a wrong answer costs one attempt, and an end with
- * messages left is looked at under the lock (C20).
- */
+/* May a receive go ahead? */
 static inline bool recv_looks_ready(const struct channel *ch)
 {
+	/*
+	 * A hint: a wrong answer costs one attempt, and an end with messages left is
+	 * looked at under the lock (C20).
+	 */
 	return data_race(ch->used | ch->nr_boxes | ch->senders.len || at_end(ch));
 }
 

@@ -23,6 +23,7 @@
 static int prepare_spare(struct taken *t, struct chanfd_waiter *w)
 {
 	struct channel *ch = to_channel(w->obj);
+	/* A guess: with fewer boxes than messages it is a smaller batch. */
 	u32 n = clamp_t(u32, data_race(length(ch)), 1, w->count);
 	struct chanfd_message *msg;
 	u32 i;

@@ -267,7 +267,7 @@ int chanfd_send_case(struct chanfd_waiter *w, const struct chanfd_parcel *p);
 void chanfd_send_unload(struct chanfd_waiter *w);
 int chanfd_recv_case(struct chanfd_waiter *w, void __user *buf, u32 room);
 int chanfd_recv_parcel_case(struct chanfd_waiter *w, const struct chanfd_parcel *p,
-		     struct chanfd_parcel __user *told);
+			    struct chanfd_parcel __user *told);
 void chanfd_recv_unload(struct chanfd_waiter *w);
 int chanfd_recv_finish(struct chanfd_waiter *w);
 int chanfd_recv_settle(struct chanfd_waiter *w, bool told);
