@@ -402,7 +402,6 @@ TEST_F(pool, no_duplicates)
 	storm = shared(sizeof(*storm));
 	storm->pool = self->pool;
 	storm->rounds = 30000;
-	storm->rounds = 100000;
 	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
 	party_start(trims);
 	for (int i = 0; i < THREADS; i++) {

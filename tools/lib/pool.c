@@ -167,8 +167,6 @@ static void push(struct chanfd_pool *p, struct stack *stack, uint32_t number)
 		atomic_store_explicit(&node->next, top_of(head), memory_order_relaxed);
 		atomic_store_explicit(&node->depth, depth_of(p, head) + 1,
 				      memory_order_relaxed);
-		node->next = top_of(head);
-		node->depth = depth_of(p, head) + 1;
 	} while (!atomic_compare_exchange_weak(&stack->head, &head,
 					       changed(head, number + 1)));
 }
@@ -315,9 +313,6 @@ static unsigned int this_cpu(struct chanfd_pool *p)
 	unsigned int cpu = percpu_cpu();
 
 	return cpu < p->cpus ? cpu : (unsigned int)sched_getcpu() % p->cpus;
-	int cpu = sched_getcpu();
-
-	return cpu > 0 ? cpu % p->cpus : 0;
 }
 
 /* From the stacks: this CPU's first, those of other CPUs then; victims last. */
@@ -373,41 +368,6 @@ static __attribute__((__noinline__)) void *get(struct chanfd_pool *p)
 	uint32_t found = get_cached(p);
 
 	return found ? handed_out(p, found - 1) : make_ready(p);
-	unsigned int here = this_cpu(p), i;
-	uint32_t found;
-
-	for (i = 0; i < p->cpus; i++) {
-		found = pop(p, &p->cache[(here + i) % p->cpus].recent);
-		if (found)
-			return found;
-	}
-	for (i = 0; i < p->cpus; i++) {
-		found = pop(p, &p->cache[(here + i) % p->cpus].victims);
-		if (found)
-			return found;
-	}
-	return 0;
-}
-
-static __attribute__((__noinline__)) void *get(struct chanfd_pool *p)
-{
-	uint32_t found = get_cached(p);
-	bool blank = !found;
-	void *object;
-
-	while (!found) {
-		found = get_blank(p);
-		if (!found && grow(p))
-			return NULL;
-	}
-	object = object_of(p, found - 1);
-	if (p->flags & CHANFD_POOL_CHECK)
-		p->nodes[found - 1].depth = HANDED_OUT;
-	if (race_detector())
-		__tsan_acquire(object);
-	if (blank && p->init)
-		p->init(object);
-	return object;
 }
 
 void *chanfd_pool_get(struct chanfd_pool *p)
