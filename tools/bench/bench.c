@@ -33,7 +33,7 @@ void die(const char *what)
 	_exit(1);
 }
 
-static uint64_t now(void)
+uint64_t now(void)
 {
 	struct timespec t;
 

@@ -21,6 +21,9 @@
 noreturn void die(const char *what);
 #define check(good, what) do { if (!(good)) die(what); } while (0)
 
+/* CLOCK_MONOTONIC, in nanoseconds. */
+uint64_t now(void);
+
 /* The clock may be started and stopped more than once; the time adds up. */
 void clock_start(void);
 void clock_stop(void);
