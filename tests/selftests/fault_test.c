@@ -16,6 +16,7 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 /* More points than any call here has, and messages than any trial. */
@@ -48,6 +49,9 @@ enum waiting { NOBODY, SENDER, RECEIVER };
  * @waiting:	at it
  * @sends:	messages that the call sends
  * @receives:	or that it receives
+ * @fds:	file descriptors that each message has; the channel is made for them
+ * @locked:	somebody has locked the lock
+ * @stored:	the cell has a value
  */
 struct trial {
 	long (*call)(void);
@@ -63,6 +67,9 @@ struct trial {
 	enum waiting waiting;
 	unsigned int sends;
 	unsigned int receives;
+	unsigned int fds;
+	bool locked;
+	bool stored;
 };
 
 /* Where the call is made. Handles are -1 where there are none. */
@@ -74,6 +81,9 @@ static struct world {
 	int wg;
 	int token;
 	int ctx;
+	int lock;
+	int cond;
+	int cell;
 	int pipe[2];
 	int epoll;
 	int made[2];		/* by the call */
@@ -92,6 +102,14 @@ static struct memory {
 	struct chanfd_select select;
 	struct epoll_event event;
 	struct pollfd poll;
+	struct chanfd_lock lock;
+	struct chanfd_acquire acquire;
+	struct chanfd_lock_info lock_info;
+	struct chanfd_condition condition;
+	struct chanfd_condition_wait condition_wait;
+	struct chanfd_condition_info condition_info;
+	struct chanfd_parcel parcel;
+	int fds[CHANFD_MAX_FDS];
 	union argument arg;
 } m;
 
@@ -203,6 +221,9 @@ struct state {
 	struct chanfd_channel_info idle;
 	struct chanfd_waitgroup_info wg;
 	struct chanfd_context_info ctx;
+	struct chanfd_lock_info lock;
+	struct chanfd_condition_info cond;
+	struct chanfd_cell_info cell;
 };
 
 static long user_has(int fd, const char *what)
@@ -234,7 +255,10 @@ static struct state state_of(int witness)
 	if (ioctl(w.ch, CHANFD_IOC_CHANNEL_INFO, &s.ch) ||
 	    ioctl(w.idle, CHANFD_IOC_CHANNEL_INFO, &s.idle) ||
 	    ioctl(w.wg, CHANFD_IOC_WAITGROUP_INFO, &s.wg) ||
-	    ioctl(w.ctx, CHANFD_IOC_CONTEXT_INFO, &s.ctx))
+	    ioctl(w.ctx, CHANFD_IOC_CONTEXT_INFO, &s.ctx) ||
+	    ioctl(w.lock, CHANFD_IOC_LOCK_INFO, &s.lock) ||
+	    ioctl(w.cond, CHANFD_IOC_CONDITION_INFO, &s.cond) ||
+	    ioctl(w.cell, CHANFD_IOC_CELL_INFO, &s.cell))
 		err(1, "CHANFD_IOC_*_INFO");
 	return s;
 }
@@ -261,6 +285,9 @@ static void expect_state(struct __test_metadata *_metadata, const struct state *
 	ASSERT_EQ(0, memcmp(&before->idle, &after.idle, sizeof(after.idle)));
 	ASSERT_EQ(0, memcmp(&before->wg, &after.wg, sizeof(after.wg)));
 	ASSERT_EQ(0, memcmp(&before->ctx, &after.ctx, sizeof(after.ctx)));
+	ASSERT_EQ(0, memcmp(&before->lock, &after.lock, sizeof(after.lock)));
+	ASSERT_EQ(0, memcmp(&before->cond, &after.cond, sizeof(after.cond)));
+	ASSERT_EQ(0, memcmp(&before->cell, &after.cell, sizeof(after.cell)));
 }
 
 /* Messages. */
@@ -331,9 +358,10 @@ static void put_one(void)
 {
 	static unsigned char message[LARGEST];
 	struct chanfd_opt opt = { -1, CHANFD_NONBLOCK, 0 };
+	int fds[] = { w.pipe[0], w.pipe[1] };
 
-	if (chanfd_send(w.ch, message, load(message, 1), &opt))
-		err(1, "chanfd_send");
+	if (chanfd_send_fds(w.ch, message, load(message, 1), fds, w.trial->fds, &opt))
+		err(1, "chanfd_send_fds");
 	w.sent++;
 }
 
@@ -343,8 +371,15 @@ static bool take_one(void)
 	static unsigned char message[LARGEST];
 	struct chanfd_opt opt = { -1, CHANFD_NONBLOCK, 0 };
 
-	return chanfd_recv(w.ch, message, sizeof(message), &opt, NULL) == 1 &&
-	       unload(message, 1);
+	int fds[CHANFD_MAX_FDS];
+	unsigned int n = w.trial->fds ? CHANFD_MAX_FDS : 0;
+
+	if (chanfd_recv_fds(w.ch, message, sizeof(message), fds, &n, &opt, NULL) != 1 ||
+	    n != w.trial->fds)
+		return false;
+	while (n)
+		close(fds[--n]);
+	return unload(message, 1);
 }
 
 /* The calls. */
@@ -654,6 +689,242 @@ static bool epoll_ctl_works(bool sure)
 	return epoll_wait(w.epoll, &event, 1, 0) == 1 && event.events == EPOLLIN;
 }
 
+/* Locks and conditions. */
+
+static struct chanfd_lock_info lock_now(void)
+{
+	struct chanfd_lock_info info;
+
+	if (ioctl(w.lock, CHANFD_IOC_LOCK_INFO, &info))
+		err(1, "CHANFD_IOC_LOCK_INFO");
+	return info;
+}
+
+static long call_lock_new(void)
+{
+	m.lock = (struct chanfd_lock) { .flags = CHANFD_PAIR | CHANFD_RW };
+	return made(ioctl(w.device, CHANFD_IOC_LOCK_NEW, &m.lock), m.lock.fd);
+}
+
+static long acquire(unsigned int flags)
+{
+	m.acquire = (struct chanfd_acquire) { .flags = flags, .context = -1 };
+	return ioctl(w.lock, CHANFD_IOC_LOCK, &m.acquire);
+}
+
+static long call_lock(void)
+{
+	return acquire(0);
+}
+
+static bool lock_works(bool sure)
+{
+	return lock_now().state == CHANFD_LOCKED && lock_now().holder == getpid();
+}
+
+static long call_read_lock(void)
+{
+	return acquire(CHANFD_SHARED);
+}
+
+static bool read_lock_works(bool sure)
+{
+	return lock_now().readers == 1;
+}
+
+static long call_lock_info(void)
+{
+	return ioctl(w.lock, CHANFD_IOC_LOCK_INFO, &m.lock_info);
+}
+
+static void wake_by_unlock(void)
+{
+	if (chanfd_unlock(w.lock))
+		err(1, "chanfd_unlock");
+}
+
+static long map(int fd)
+{
+	void *page = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ, MAP_SHARED, fd, 0);
+
+	if (page == MAP_FAILED)
+		return -1;
+	munmap(page, sysconf(_SC_PAGESIZE));
+	return 0;
+}
+
+static long call_lock_map(void)
+{
+	return map(w.lock);
+}
+
+static long call_condition(void)
+{
+	m.condition = (struct chanfd_condition) { .flags = CHANFD_PAIR };
+	return made(ioctl(w.device, CHANFD_IOC_CONDITION, &m.condition), m.condition.fd);
+}
+
+static long call_condition_wait(void)
+{
+	m.condition_wait = (struct chanfd_condition_wait) { .lock = w.lock, .context = -1 };
+	return ioctl(w.cond, CHANFD_IOC_CONDITION_WAIT, &m.condition_wait);
+}
+
+static long call_condition_info(void)
+{
+	return ioctl(w.cond, CHANFD_IOC_CONDITION_INFO, &m.condition_info);
+}
+
+static void wake_by_signal(void)
+{
+	if (chanfd_signal(w.cond) < 0)
+		err(1, "chanfd_signal");
+}
+
+/* Cells. */
+
+static struct chanfd_cell_info cell_now(void)
+{
+	struct chanfd_cell_info info;
+
+	if (ioctl(w.cell, CHANFD_IOC_CELL_INFO, &info))
+		err(1, "CHANFD_IOC_CELL_INFO");
+	return info;
+}
+
+static long call_cell(void)
+{
+	m.arg.cell = (struct chanfd_cell) { .flags = CHANFD_PAIR, .size = 100 };
+	return made(ioctl(w.device, CHANFD_IOC_CELL, &m.arg.cell), m.arg.cell.fd);
+}
+
+static long store(unsigned int flags)
+{
+	memset(m.in, 'n', 2000);
+	memset(m.out, 0, 2000);
+	m.arg.store = (struct chanfd_store) {
+		.flags = flags,
+		.buf = (uintptr_t)m.in,
+		.size = 2000,
+		.old = flags & CHANFD_SWAP ? (uintptr_t)m.out : 0,
+		.old_size = flags & CHANFD_SWAP ? 2000 : 0,
+	};
+	return ioctl(w.cell, CHANFD_IOC_STORE, &m.arg.store);
+}
+
+static long call_store(void)
+{
+	return store(0);
+}
+
+static bool store_works(bool sure)
+{
+	return cell_now().version == 1 + w.trial->stored && cell_now().size == 2000 &&
+	       (!sure || m.arg.store.version == 1 + w.trial->stored);
+}
+
+static long call_swap(void)
+{
+	return store(CHANFD_SWAP);
+}
+
+static bool swap_works(bool sure)
+{
+	return store_works(sure) && !memcmp(m.out, "value", 6) &&
+	       (!sure || m.arg.store.old_size == 6);
+}
+
+static long call_load(void)
+{
+	memset(m.out, 0, 10);
+	m.arg.load = (struct chanfd_load) { .buf = (uintptr_t)m.out, .size = 10 };
+	return ioctl(w.cell, CHANFD_IOC_LOAD, &m.arg.load);
+}
+
+static bool load_works(bool sure)
+{
+	return !memcmp(m.out, "value", 6) && m.arg.load.version == 1 && m.arg.load.size == 6;
+}
+
+static long call_cell_info(void)
+{
+	return ioctl(w.cell, CHANFD_IOC_CELL_INFO, &m.arg.cell_info);
+}
+
+static long call_cell_map(void)
+{
+	return map(w.cell);
+}
+
+static void wake_by_store(void)
+{
+	if (call_store())
+		err(1, "CHANFD_IOC_STORE");
+}
+
+/* Messages with files, and leases. */
+
+static long call_send_fds(void)
+{
+	memcpy(m.fds, w.pipe, sizeof(w.pipe));
+	m.arg.transfer = (struct chanfd_transfer) {
+		.context = -1,
+		.buf = (uintptr_t)m.in,
+		.size = load(m.in, 1),
+		.count = 1,
+		.fds = (uintptr_t)m.fds,
+		.nr_fds = w.trial->fds,
+	};
+	return ioctl(w.ch, CHANFD_IOC_SEND, &m.arg.transfer);
+}
+
+static long receive(unsigned int flags)
+{
+	m.arg.transfer = (struct chanfd_transfer) {
+		.flags = flags,
+		.context = -1,
+		.buf = (uintptr_t)m.out,
+		.size = elem() * w.trial->receives,
+		.count = w.trial->receives,
+		.lease = flags & CHANFD_LEASED ? -1 : 0,
+	};
+	if (w.trial->fds) {
+		m.arg.transfer.fds = (uintptr_t)m.fds;
+		m.arg.transfer.nr_fds = CHANFD_MAX_FDS;
+	}
+	return ioctl(w.ch, CHANFD_IOC_RECV, &m.arg.transfer);
+}
+
+static long call_recv_fds(void)
+{
+	return receive(0);
+}
+
+static bool recv_fds_works(bool sure)
+{
+	memcpy(w.made, m.fds, sizeof(w.made));
+	return m.arg.transfer.nr_fds == 2 && write(w.made[1], "x", 1) == 1 &&
+	       read(w.pipe[0], m.in, 1) == 1;
+}
+
+static long call_recv_leased(void)
+{
+	return receive(CHANFD_LEASED);
+}
+
+/* What was leased is there, and is received now. */
+static bool is_leased(int lease)
+{
+	w.made[0] = lease;
+	return info_of(w.ch).leased == w.trial->receives &&
+	       !ioctl(lease, CHANFD_IOC_COMMIT) && !info_of(w.ch).leased;
+}
+
+static bool recv_leased_works(bool sure)
+{
+	return is_leased(m.arg.transfer.lease);
+}
+
 /* Selects, of cases that the calls below put into m.cases. */
 
 static int run_select(unsigned int n, unsigned int flags)
@@ -757,6 +1028,45 @@ static long call_select_done(void)
 	return run_select(1, 0);
 }
 
+static long call_select_lock(void)
+{
+	m.cases[0] = CHANFD_LOCK(w.lock);
+	m.cases[1] = CHANFD_DONE(w.ctx);
+	m.cases[2] = CHANFD_RECV(w.idle, m.out, 8);
+	return run_select(3, 0);
+}
+
+static bool select_lock_works(bool sure)
+{
+	return case_works(0, sure) && lock_works(sure);
+}
+
+static long call_select_changed(void)
+{
+	m.cases[0] = CHANFD_CHANGED(w.cell, 0);
+	return run_select(1, 0);
+}
+
+static long call_select_leased(void)
+{
+	m.parcel = (struct chanfd_parcel) {
+		.buf = (uintptr_t)m.out,
+		.size = elem(),
+		.fds = (uintptr_t)m.fds,
+		.nr_fds = w.trial->fds,
+		.flags = CHANFD_LEASED,
+		.lease = -1,
+	};
+	m.cases[0] = CHANFD_RECV_PARCEL(w.ch, &m.parcel);
+	m.cases[1] = CHANFD_POLL(w.pipe[0], POLLIN);
+	return run_select(2, 0) ? -1 : 1;
+}
+
+static bool select_leased_works(bool sure)
+{
+	return case_works(0, sure) && is_leased(m.parcel.lease);
+}
+
 static void wake_by_put(void)
 {
 	put_one();
@@ -819,14 +1129,21 @@ static void enter(const struct trial *trial)
 	memset(&m, 0, sizeof(m));
 	w = (struct world){ .trial = trial, .made = { -1, -1 } };
 	w.device = chanfd_device();
-	w.ch = world_channel(elem(), trial->cap, trial->flags);
+	w.ch = world_channel(elem(), trial->cap,
+			     trial->flags | (trial->fds ? CHANFD_FDS : 0));
 	w.idle = world_channel(8, 0, 0);
 	w.wg = chanfd_waitgroup(0, NULL);
 	w.token = chanfd_wg_token(w.wg, 0);
 	w.ctx = world_context();
+	w.lock = chanfd_rwmutex(0, NULL);
+	w.cond = chanfd_condition(0, NULL);
+	w.cell = chanfd_cell(4000, 0, NULL);
 	w.epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (w.device < 0 || w.wg < 0 || w.token < 0 || w.epoll < 0 ||
-	    pipe2(w.pipe, O_CLOEXEC))
+	if (w.device < 0 || w.wg < 0 || w.token < 0 || w.epoll < 0 || w.lock < 0 ||
+	    w.cond < 0 || w.cell < 0 || pipe2(w.pipe, O_CLOEXEC))
+		err(1, "world");
+	if ((trial->locked && chanfd_lock(w.lock, NULL)) ||
+	    (trial->stored && chanfd_store(w.cell, "value", 6, NULL)))
 		err(1, "world");
 	for (i = 0; i < trial->holds; i++)
 		put_one();
@@ -843,7 +1160,7 @@ static void enter(const struct trial *trial)
 
 static void leave(void)
 {
-	int fds[] = { w.ch, w.idle, w.wg, w.token, w.ctx, w.epoll, w.pipe[0], w.pipe[1],
+	int fds[] = { w.ch, w.idle, w.wg, w.token, w.ctx, w.lock, w.cond, w.cell, w.epoll, w.pipe[0], w.pipe[1],
 		      w.device, w.made[0], w.made[1] };
 	unsigned int i;
 
@@ -921,6 +1238,9 @@ static bool step(struct __test_metadata *_metadata, unsigned int nth, int witnes
 			before.ch.len++;
 			before.ch.returned++;
 		}
+		/* What was taken out whole may have come back: that is counted. */
+		if (w.trial->receives)
+			before.ch.returned = info_of(w.ch).returned;
 		expect_state(_metadata, &before, witness);
 		out = call(0, &woken);
 	}
@@ -1021,6 +1341,9 @@ TRIAL(context) { { .call = call_context, .works = made_works, .least = 11 } };
 TRIAL(derive) { { .call = call_derive, .works = made_works, .least = 11 } };
 TRIAL(derive_without_cancel) { { .call = call_derive_without_cancel, .works = made_works,
 	.least = 9 } };
+TRIAL(lock_new) { { .call = call_lock_new, .works = made_works, .least = 8 } };
+TRIAL(condition) { { .call = call_condition, .works = made_works, .least = 8 } };
+TRIAL(cell) { { .call = call_cell, .works = made_works, .least = 8 } };
 TRIAL(reduce) { { .call = call_reduce, .works = made_works, .least = 2 } };
 
 /* Asking. */
@@ -1028,6 +1351,9 @@ TRIAL(info) { { .call = call_info, .least = 1 } };
 TRIAL(channel_info) { { .call = call_channel_info, .least = 1 } };
 TRIAL(waitgroup_info) { { .call = call_waitgroup_info, .least = 1 } };
 TRIAL(context_info) { { .call = call_context_info, .least = 1 } };
+TRIAL(lock_info) { { .call = call_lock_info, .least = 1 } };
+TRIAL(condition_info) { { .call = call_condition_info, .least = 1 } };
+TRIAL(cell_info) { { .call = call_cell_info, .least = 1 } };
 TRIAL(value) { { .call = call_value, .works = value_works, .least = 3 } };
 
 /* Polling. */
@@ -1080,6 +1406,27 @@ TRIAL(done) { { .call = call_done, .works = done_works, .least = 1 } };
 TRIAL(cancel) { { .call = call_cancel, .works = cancel_works, .least = 2 } };
 TRIAL(bind) { { .call = call_bind, .works = bind_works, .least = 3 } };
 
+
+/* Locks, and cells: a process that is new to a lock has an entry there. */
+TRIAL(lock) { { .call = call_lock, .works = lock_works, .least = 3 } };
+TRIAL(read_lock) { { .call = call_read_lock, .works = read_lock_works, .least = 3 } };
+TRIAL(lock_map) { { .call = call_lock_map, .least = 2 } };
+TRIAL(store) { { .call = call_store, .works = store_works, .least = 5 } };
+TRIAL(swap) { { .call = call_swap, .works = swap_works, .stored = true, .least = 5 } };
+TRIAL(load) { { .call = call_load, .works = load_works, .stored = true, .least = 2 } };
+TRIAL(cell_map) { { .call = call_cell_map, .stored = true, .least = 2 } };
+
+/* Messages with files; and to be leased: the lease is an object with a handle. */
+TRIAL(send_fds) { { .call = call_send_fds, .cap = 4, .fds = 2, .sends = 1, .least = 6 } };
+TRIAL(recv_fds) { { .call = call_recv_fds, .works = recv_fds_works, .cap = 4, .holds = 2,
+	.fds = 2, .receives = 1, .least = 5 } };
+TRIAL(recv_leased) { { .call = call_recv_leased, .works = recv_leased_works, .cap = 4,
+	.holds = 3, .receives = 1, .least = 8 } };
+TRIAL(recv_leased_batch) { { .call = call_recv_leased, .works = recv_leased_works, .cap = 4,
+	.holds = 3, .receives = 2, .least = 9 } };
+TRIAL(recv_leased_box) { { .call = call_recv_leased, .works = recv_leased_works, .cap = 4,
+	.holds = 3, .elem = 300, .receives = 1, .least = 7 } };
+
 /* Selecting. */
 TRIAL(select_recv) { { .call = call_select_recv, .works = select_recv_works, .cap = 4,
 	.holds = 3, .receives = 1, .least = 3 } };
@@ -1088,6 +1435,9 @@ TRIAL(select_send) { { .call = call_select_send, .works = select_send_works, .ca
 TRIAL(select_many) { { .call = call_select_many, .works = select_last_works, .cap = 4,
 	.holds = 2, .elem = 300, .flags = CHANFD_VARIABLE, .receives = 1,
 	.least = 10 } };
+TRIAL(select_lock) { { .call = call_select_lock, .works = select_lock_works, .least = 5 } };
+TRIAL(select_leased) { { .call = call_select_leased, .works = select_leased_works, .cap = 4,
+	.holds = 2, .receives = 1, .least = 8 } };
 TRIAL(select_none) { { .call = call_select_none, .error = EAGAIN, .cap = 4, .least = 14 } };
 
 /* Asleep, until somebody does what the call waits for. */
@@ -1097,6 +1447,14 @@ TRIAL(asleep_send_box) { { .call = call_send, .wake = wake_by_take, .elem = LARG
 TRIAL(asleep_recv) { { .call = call_recv, .wake = wake_by_put, .receives = 1, .least = 3 } };
 TRIAL(asleep_recv_box) { { .call = call_recv, .wake = wake_by_put, .elem = 300,
 	.flags = CHANFD_VARIABLE, .receives = 1, .least = 3 } };
+TRIAL(asleep_leased) { { .call = call_recv_leased, .works = recv_leased_works,
+	.wake = wake_by_put, .receives = 1, .least = 8 } };
+TRIAL(asleep_lock) { { .call = call_lock, .works = lock_works, .wake = wake_by_unlock,
+	.locked = true, .least = 1 } };
+TRIAL(asleep_condition) { { .call = call_condition_wait, .works = lock_works,
+	.wake = wake_by_signal, .locked = true, .least = 1 } };
+TRIAL(asleep_changed) { { .call = call_select_changed, .works = select_first_works,
+	.wake = wake_by_store, .least = 2 } };
 TRIAL(asleep_read) { { .call = call_read, .wake = wake_by_put, .receives = 1, .least = 1 } };
 TRIAL(asleep_readv) { { .call = call_readv, .wake = wake_by_put, .elem = 300,
 	.receives = 1, .least = 3 } };
