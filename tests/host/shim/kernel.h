@@ -51,6 +51,8 @@ typedef __s64 s64;
 #undef __always_inline
 #define __always_inline	inline __attribute__((always_inline))
 
+#define BIT(n)			(1UL << (n))
+
 #define likely(x)		(x)
 #define unlikely(x)		(x)
 #define BUILD_BUG_ON(x)		_Static_assert(!(x), #x)
