@@ -713,7 +713,7 @@ TEST_F(fds, chain)
 	make_witness(witness);
 	ASSERT_EQ(0, put_fd(ch[1], 0, witness[1]));
 	close(witness[1]);
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < 60; i++) {
 		make_carrier(next, 1);
 		ASSERT_EQ(0, put_fd(next[1], i, ch[1]));
 		close(ch[1]);

@@ -67,7 +67,7 @@ show "digest --workers $workers ."
 start=$(now)
 "$digest" --workers $workers . >"$tmp/out"
 tail -2 "$tmp/out"
-echo "took $(took "$start"); each of these small files travels through four messages"
+echo "took $(took "$start"); each of these small files travels through three messages"
 same out
 nobody_left
 

@@ -48,7 +48,7 @@ static struct {
 /* A file that is known and not yet printed. */
 struct slot {
 	struct job job;
-	enum { WAITING, LOST, FINISHED } state;
+	bool finished;
 	int error;			/* why it could not be read */
 	uint8_t digest[DIGEST_SIZE];
 };
@@ -56,17 +56,14 @@ struct slot {
 static struct {
 	/* The ends that the parent keeps; -1 when there is nothing more to come. */
 	int index, results;		/* to receive from */
-	int again;			/* to send to */
-	int paths;			/* only to ask how many were taken */
+	int paths;			/* only to show it in /proc/PID/fdinfo */
 	int members;			/* waitgroup, to wait for */
+	int deaths;			/* the same, as long as there may be some */
 	int context, cancel;		/* the two sides of the context */
 	int signals;			/* signalfd */
 
 	pid_t walker;
-	struct {
-		pid_t pid;		/* 0 once reaped */
-		uint64_t job;		/* the one that it has taken, or NOTHING */
-	} worker[MAX_WORKERS];
+	pid_t worker[MAX_WORKERS];	/* 0 once reaped */
 
 	struct slot window[WINDOW];	/* by job number modulo WINDOW */
 	uint64_t printed;		/* jobs before this one are printed */
@@ -154,7 +151,7 @@ static void cancel(int cause, const char *text, int status)
 static void print_finished(void)
 {
 	for (; run.printed < run.known; run.printed++) {
-		if (slot_of(run.printed)->state != FINISHED)
+		if (!slot_of(run.printed)->finished)
 			break;
 		print(slot_of(run.printed));
 		if (show_progress && (run.printed + 1) % 64 == 0)
@@ -162,52 +159,6 @@ static void print_finished(void)
 	}
 	if (ferror(stdout))
 		cancel(EIO, "the output could not be written", STATUS_FAILED);
-}
-
-/* When all is printed the workers may go. */
-static void release_workers(void)
-{
-	if (run.index >= 0 || run.printed < run.known || run.again < 0)
-		return;
-	chanfd_close(run.again, 0);
-	close(run.again);
-	run.again = -1;
-}
-
-static bool taken(uint64_t number)
-{
-	for (unsigned int i = 0; i < option.workers; i++)
-		if (run.worker[i].pid && run.worker[i].job == number)
-			return true;
-	return false;
-}
-
-/*
- * A worker can die between taking a path and saying so. So what the dead have
- * lost is: whatever left the channel, is not finished, and in nobody's hands.
- * That may include a path whose new owner has not spoken yet. If he does so in
- * time it is not lost after all; else it is hashed twice, which does no harm.
- */
-static void find_lost(void)
-{
-	struct chanfd_channel_info info;
-
-	if (chanfd_channel_info(run.paths, &info))
-		err(STATUS_FAILED, "channel info");
-	for (uint64_t n = run.printed; n < run.known && n < info.received; n++) {
-		struct slot *slot = slot_of(n);
-
-		if (slot->state == WAITING && !taken(n))
-			slot->state = LOST;
-	}
-}
-
-static struct slot *first_lost(void)
-{
-	for (uint64_t n = run.printed; run.broken && n < run.known; n++)
-		if (slot_of(n)->state == LOST)
-			return slot_of(n);
-	return NULL;
 }
 
 /* ------------------------------------------------------ what the select says */
@@ -221,7 +172,7 @@ static void walker_died(void)
 static void on_job(const struct chanfd_outcome *out)
 {
 	if (out->ok) {
-		slot_of(run.known++)->state = WAITING;
+		slot_of(run.known++)->finished = false;
 		return;
 	}
 	run.index = -1;
@@ -229,46 +180,48 @@ static void on_job(const struct chanfd_outcome *out)
 		walker_died();
 	else if (out->error)
 		cancel(out->error, "the walker could not go on", STATUS_FAILED);
-	release_workers();
 }
 
-static void kill_worker(unsigned int i)
+static void kill_worker(const struct report *report)
 {
-	pid_t pid = run.worker[i].pid;
+	pid_t pid = run.worker[report->worker];
 
 	if (!pid)
 		return;		/* somebody was faster */
 	say("kill -9 %d: worker %u, which has just taken file %" PRIu64,
-	    pid, i + 1, run.worker[i].job + 1);
+	    pid, report->worker + 1, report->number + 1);
 	kill(pid, SIGKILL);
 	run.killed = true;
 }
 
-static void on_report(const struct chanfd_outcome *out, const struct report *report)
+static void on_report(const struct report *report)
 {
 	struct slot *slot = slot_of(report->number);
 
-	if (!out->ok) {
-		run.results = -1;
-		if (run.again >= 0)
-			cancel(out->error, "no worker is left", STATUS_FAILED);
+	/* Who dies between the result and the commit has it done twice: no harm. */
+	if (report->number < run.printed || slot->finished)
 		return;
-	}
-	run.worker[report->worker].job = report->what == TAKEN ? report->number : NOTHING;
-	if (report->what == TAKEN && report->number == option.kill && !run.killed)
-		kill_worker(report->worker);
-	if (report->number < run.printed || slot->state == FINISHED)
-		return;		/* done twice, see find_lost() */
 	if (report->what == TAKEN) {
-		if (run.worker[report->worker].pid)
-			slot->state = WAITING;
+		if (report->number == option.kill && !run.killed)
+			kill_worker(report);
+		else
+			say("%s is done again", escaped(slot->job.path));
 		return;
 	}
-	slot->state = FINISHED;
+	slot->finished = true;
 	slot->error = report->error;
 	memcpy(slot->digest, report->digest, DIGEST_SIZE);
 	print_finished();
-	release_workers();
+}
+
+/* All workers have gone: true if that is because all is done. */
+static bool all_done(void)
+{
+	if (run.index < 0 && run.printed == run.known)
+		return true;
+	run.results = -1;
+	cancel(ECHILD, "no worker is left", STATUS_FAILED);
+	return false;
 }
 
 static const char *how(int status)
@@ -293,9 +246,9 @@ static void bury(unsigned int broken)
 				walker_died();
 		}
 		for (unsigned int i = 0; i < option.workers; i++) {
-			if (pid != run.worker[i].pid)
+			if (pid != run.worker[i])
 				continue;
-			run.worker[i].pid = 0;
+			run.worker[i] = 0;
 			if (died)
 				say("the waitgroup is broken (%s): worker %u (%d) died: %s",
 				    strerror(EOWNERDEAD), i + 1, pid, how(status));
@@ -341,47 +294,36 @@ static void parent(void)
 	for (;;) {
 		bool room = run.known - run.printed < WINDOW;
 		struct job *next = &slot_of(run.known)->job;
-		struct slot *lost = first_lost();
-		enum { CANCELLED, SIGNAL, REPORT, DEATH, JOB, AGAIN };
+		enum { CANCELLED, SIGNAL, DEATH, JOB, REPORT };
 		const struct chanfd_case cases[] = {
 			[CANCELLED] = CHANFD_DONE(run.context),
 			[SIGNAL] = CHANFD_POLL(run.signals, POLLIN),
-			[REPORT] = CHANFD_RECV(run.results, &report),
-			[DEATH] = CHANFD_BROKEN(run.members, run.broken),
+			[DEATH] = CHANFD_BROKEN(run.deaths, run.broken),
 			[JOB] = CHANFD_RECV(room ? run.index : -1, next),
-			[AGAIN] = lost ? CHANFD_SEND(run.again, &lost->job, job_size(&lost->job)) :
-					 CHANFD_SEND(-1),
+			[REPORT] = CHANFD_RECV(run.results, &report),
 		};
 
-		switch (chanfd_select(cases, AGAIN + 1, &ordered, &out)) {
+		switch (chanfd_select(cases, REPORT + 1, &ordered, &out)) {
 		case CANCELLED:
 			on_cancelled();
 			return;
 		case SIGNAL:
 			on_signal();
 			break;
-		case REPORT:
-			on_report(&out, &report);
-			break;
 		case DEATH:
-			if (out.size != run.broken) {
+			if (out.size != run.broken)
 				bury(out.size);
-				find_lost();
-				break;
-			}
-			/* The count is zero. */
-			if (run.again < 0)
-				return;
-			cancel(ECHILD, "no worker is left", STATUS_FAILED);
+			else
+				run.deaths = -1;	/* the count is zero */
 			break;
 		case JOB:
 			on_job(&out);
 			break;
-		case AGAIN:
-			if (!lost || out.error)
-				break;	/* no worker is left, as REPORT will say */
-			lost->state = WAITING;
-			say("%s is done again", escaped(lost->job.path));
+		case REPORT:
+			if (out.ok)
+				on_report(&report);
+			else if (all_done())
+				return;
 			break;
 		default:
 			err(STATUS_FAILED, "select");
@@ -393,7 +335,7 @@ static void parent(void)
 
 /* Every end of everything, as made, before each process keeps its own. */
 struct ends {
-	int index[2], paths[2], again[2], results[2], members[2], context[2];
+	int index[2], paths[2], results[2], members[2], context[2];
 };
 
 static void make(struct ends *e)
@@ -408,7 +350,6 @@ static void make(struct ends *e)
 	if (chanfd_context_make(&context) ||
 	    chanfd_channel_pair(e->index, sizeof(struct job), 0, CHANFD_VARIABLE, "index") ||
 	    chanfd_channel_pair(e->paths, sizeof(struct job), QUEUE, CHANFD_VARIABLE, "paths") ||
-	    chanfd_channel_pair(e->again, sizeof(struct job), 0, CHANFD_VARIABLE, "again") ||
 	    chanfd_channel_pair(e->results, sizeof(struct report), QUEUE, 0, "results") ||
 	    chanfd_waitgroup_pair(e->members, 0, "workers")) {
 		hint = chanfd_strerror_hint(errno);
@@ -467,7 +408,7 @@ static pid_t start_walker(const struct ends *e, char **roots)
 
 	if (pid)
 		return pid;
-	CLOSE(e->index[0], e->paths[0], e->again[0], e->again[1], e->results[0], e->results[1],
+	CLOSE(e->index[0], e->paths[0], e->results[0], e->results[1],
 	      e->members[0], e->members[1], e->context[1], run.signals);
 	complain("walker", walk(&w));
 	chanfd_token_done(token, 0);
@@ -479,7 +420,6 @@ static pid_t start_worker(const struct ends *e, uint32_t id)
 	struct worker w = {
 		.id = id,
 		.paths = e->paths[0],
-		.again = e->again[0],
 		.results = e->results[1],
 		.context = e->context[0],
 		.hold = option.kill,
@@ -489,7 +429,7 @@ static pid_t start_worker(const struct ends *e, uint32_t id)
 
 	if (pid)
 		return pid;
-	CLOSE(e->index[0], e->index[1], e->paths[1], e->again[1], e->results[0],
+	CLOSE(e->index[0], e->index[1], e->paths[1], e->results[0],
 	      e->members[0], e->members[1], e->context[1], run.signals);
 	if (complain("worker", work(&w)))
 		_exit(1);
@@ -511,8 +451,8 @@ static void end(void)
 	if (run.walker)
 		kill(run.walker, SIGKILL);
 	for (unsigned int i = 0; i < option.workers; i++)
-		if (run.worker[i].pid)
-			kill(run.worker[i].pid, SIGKILL);
+		if (run.worker[i])
+			kill(run.worker[i], SIGKILL);
 	while (wait(NULL) > 0)
 		;
 }
@@ -536,19 +476,17 @@ static void start(char **roots)
 	make(&e);
 	run.index = e.index[0];
 	run.paths = e.paths[0];
-	run.again = e.again[1];
 	run.results = e.results[0];
 	run.members = e.members[0];
+	run.deaths = run.members;
 	run.context = e.context[0];
 	run.cancel = e.context[1];
 
 	atexit(end);
 	run.walker = start_walker(&e, roots);
-	for (unsigned int i = 0; i < option.workers; i++) {
-		run.worker[i].job = NOTHING;
-		run.worker[i].pid = start_worker(&e, i);
-	}
-	CLOSE(e.index[1], e.paths[1], e.again[0], e.results[1], e.members[1]);
+	for (unsigned int i = 0; i < option.workers; i++)
+		run.worker[i] = start_worker(&e, i);
+	CLOSE(e.index[1], e.paths[1], e.results[1], e.members[1]);
 }
 
 /* ------------------------------------------------------------ the command */

@@ -4,15 +4,15 @@
  *
  *	          index (unbuffered)
  *	 walker ----------------------> parent ---> standard output, sorted
- *	    |                           ^    |
- *	    |  paths        results     |    |  again: what a dead
- *	    +--------> workers ---------+    |  worker had taken
- *	                  ^------------------+
+ *	    |                           ^
+ *	    |  paths        results     |
+ *	    +--------> workers ---------+
  *
- * The walker tells the parent of every path first and lets the workers have it
- * then, so the parent knows every path that a worker can lose. Every process
- * closes the ends that are not its own; so each of them learns when the other
- * side of a channel has died.
+ * The walker tells the parent of every path first, and lets the workers have it
+ * then. A worker takes a path on a lease until it has sent the result: what a dead
+ * one had in its hands is the next that another takes. Every process closes the ends
+ * that are not its own; so each of them learns when the other side of a channel has
+ * died.
  */
 #ifndef DIGEST_H
 #define DIGEST_H
@@ -27,7 +27,7 @@
 #define DIGEST_SIZE	32
 #define PATH_SIZE	(PATH_MAX + NAME_MAX + 1)	/* no path of fts(3) is longer */
 
-/* In the channels index, paths and again: a file. */
+/* In the channels index and paths: a file. */
 struct job {
 	uint64_t number;	/* place in the sorted list, from 0 */
 	char path[PATH_SIZE];	/* sent only as far as its NUL */
@@ -40,7 +40,10 @@ static inline size_t job_size(const struct job *job)
 
 /* In the channel results. */
 struct report {
-	enum { TAKEN, DONE } what;
+	enum {
+		TAKEN,		/* only what was taken before, or is the one to hold */
+		DONE
+	} what;
 	uint32_t worker;
 	uint64_t number;	/* of the job */
 	int32_t error;		/* errno of this file, or 0 */
@@ -55,7 +58,7 @@ struct walker {
 
 struct worker {
 	uint32_t id;
-	int paths, again;	/* to receive from */
+	int paths;		/* to receive from */
 	int results;		/* to send to */
 	int context;
 	uint64_t hold;		/* keep this job until told to stop */

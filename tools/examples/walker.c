@@ -70,9 +70,12 @@ int walk(const struct walker *w)
 	FTS *tree = fts_open(w->roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, by_path);
 	int err = tree ? send_all(w, tree) : errno;
 
-	/* Closed with 0 it was the whole list, and a walker that dies closes nothing. */
-	chanfd_close(w->paths, err);
+	/*
+	 * Closed with 0 it was the whole list, and a walker that dies closes nothing. The
+	 * parent is to know before the last worker can go.
+	 */
 	chanfd_close(w->index, err);
+	chanfd_close(w->paths, err);
 	if (tree)
 		fts_close(tree);
 	return err;

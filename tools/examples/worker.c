@@ -37,13 +37,14 @@ static int hash_file(const char *path, int context, uint8_t digest[DIGEST_SIZE])
 	return err;
 }
 
-static int do_job(const struct worker *w, const struct job *job, bool hold,
+static int do_job(const struct worker *w, const struct job *job, unsigned int redelivered,
 		  const struct chanfd_opt *opt)
 {
 	struct report report = { .worker = w->id, .number = job->number };
+	bool hold = job->number == w->hold && !redelivered;
 
 	report.what = TAKEN;
-	if (chanfd_send(w->results, &report, sizeof(report), opt))
+	if ((hold || redelivered) && chanfd_send(w->results, &report, sizeof(report), opt))
 		return errno;
 	if (hold)
 		chanfd_context_wait(w->context, NULL);
@@ -55,33 +56,25 @@ static int do_job(const struct worker *w, const struct job *job, bool hold,
 	return 0;
 }
 
+/* Whoever dies before the commit gives the job back, at worst after it was done. */
 int work(const struct worker *w)
 {
 	static struct job job;
-	struct chanfd_case cases[] = {
-		CHANFD_RECV(w->again, &job, sizeof(job)),
-		CHANFD_RECV(w->paths, &job, sizeof(job)),
-	};
-	enum { AGAIN, PATHS };
-	struct chanfd_opt opt = CHANFD_OPT_INIT, ordered;
-	struct chanfd_outcome out;
-	int i, err;
+	struct chanfd_opt opt = CHANFD_OPT_INIT;
+	struct chanfd_received received;
+	int lease, ret, err;
 
 	opt.context = w->context;
-	ordered = opt;
-	ordered.flags = CHANFD_ORDERED;	/* what was lost is waited for most */
-	while (cases[AGAIN].fd >= 0 || cases[PATHS].fd >= 0) {
-		i = chanfd_select(cases, 2, &ordered, &out);
-		if (i < 0)
-			return errno;
-		if (!out.ok) {
-			/* Closed, or orphaned: then the parent knows it too, and decides. */
-			cases[i].fd = -1;
-			continue;
-		}
-		err = do_job(w, &job, i == PATHS && job.number == w->hold, &opt);
+	for (;;) {
+		lease = -1;
+		ret = chanfd_recv_leased(w->paths, &job, sizeof(job), &lease, &opt, &received);
+		if (ret <= 0)
+			return ret ? errno : 0;
+		err = do_job(w, &job, received.redelivered, &opt);
+		if (!err)
+			chanfd_commit(lease);
+		close(lease);
 		if (err)
 			return err;
 	}
-	return 0;
 }
