@@ -2069,10 +2069,9 @@ int chanfd_once_open(struct chanfd_once *once, int lock, int cell, unsigned int 
  *
  * Return: bytes of the result. The errno of @f: with CHANFD_STICKY, for good. Without it
  * only its caller gets that, and another one who waits calls its own @f. EDEADLK (@f calls
- * this for the same @once), EMSGSIZE (the result is longer than @size, or than the size
- * of @once), EOWNERDEAD (with CHANFD_STICKY), the errors of waiting, errors of
- * chanfd_store(). But for the first and the last, errors other than that of @f are met before
- * it is called, or it is done.
+ * this for the same @once), EMSGSIZE (it is done, and the result is longer than @size),
+ * EOWNERDEAD (with CHANFD_STICKY), the errors of waiting. After a call of @f also EMSGSIZE
+ * (its result is longer than that of @once may be), ENOMEM, EDQUOT: it is not done.
  */
 ssize_t chanfd_once_do(struct chanfd_once *once,
 		       ssize_t (*f)(void *arg, void *buf, size_t size), void *arg,
