@@ -302,6 +302,31 @@ TEST_F(flight, leaders_die_alone)
 	EXPECT_FALSE(shared_by(leader));
 }
 
+/*
+ * A leader that died after it had left a result, but was still to say that it is over. Who
+ * comes later starts an execution, and is not given the result of one that is long over.
+ * The test leaves the result in its place.
+ */
+TEST_F(flight, leader_dies_with_result)
+{
+	const int result[2] = { 0, 99 };
+	struct chanfd_lock_info info;
+	struct party *leader;
+
+	leader = party_do(true, "key", number_at_gate);
+	EXPECT_TRUE(blocked(leader));
+	for (int i = 0; i < CHANFD_FLIGHT_SLOTS; i++) {
+		ASSERT_EQ(0, chanfd_lock_info(state->flight.lock[i], &info));
+		if (info.state & CHANFD_LOCKED)
+			ASSERT_EQ(0, chanfd_store(state->flight.cell[i], result, sizeof(result),
+						  NULL));
+	}
+	party_kill(leader);
+	leader = party_do(variant->process, "key", number);
+	EXPECT_EQ(sizeof(int), party_join(leader));
+	EXPECT_EQ(2, leader->value);
+}
+
 /* F3: so do they when the leader's thread exits in the function. */
 
 static void *thread_do(void *arg)
