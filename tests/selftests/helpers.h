@@ -119,6 +119,11 @@ union argument {
 	struct chanfd_load load;
 	struct chanfd_store store;
 	struct chanfd_cell_info cell_info;
+	struct chanfd_lock lock;
+	struct chanfd_condition condition;
+	struct chanfd_acquire acquire;
+	struct chanfd_lock_info lock_info;
+	struct chanfd_condition_info condition_info;
 	uint32_t number;
 	uint8_t bytes[1024];
 };

@@ -46,7 +46,8 @@ static void become(uid_t uid)
  * With MAKE_BUFFER above, the rest of the request is a capacity. VARIABLE and LARGE
  * are channels of 8192 bytes without the heads of messages. SELECT_FEW and SELECT_MANY
  * would wait for nothing, WAIT_TO_SEND at a channel that was asked for before, but
- * their time is up. STORE and MAP are about the last CELL, of CELL_SIZE bytes.
+ * their time is up. STORE and MAP are about the last CELL, of CELL_SIZE bytes; USE_LOCK
+ * is about the last LOCK.
  */
 struct user {
 	uid_t uid;
@@ -60,7 +61,7 @@ struct user {
 enum {
 	CHANNEL, PAIR, GROUP, CONTEXT, TOKEN, REDUCED, BINDING, CANCEL, CLOSE_ONE,
 	VARIABLE, LARGE, SELECT_FEW, SELECT_MANY, WAIT_TO_SEND,
-	NEW_NAMESPACE, CELL, STORE, MAP, MAKE_BUFFER
+	NEW_NAMESPACE, CELL, STORE, MAP, LOCK, USE_LOCK, MAKE_BUFFER
 };
 
 enum { CELL_SIZE = 16384, STORES = 1000 };
@@ -156,6 +157,13 @@ static int user_makes(struct user *u, uint64_t what)
 		return store_often(u->fd[u->n - 1]);
 	case MAP:
 		return chanfd_cell_map(u->fd[u->n - 1]) ? 0 : errno;
+	case LOCK:
+		fd[0] = chanfd_mutex(0, NULL);
+		break;
+	case USE_LOCK:
+		if (chanfd_lock(u->fd[u->n - 1], NULL))
+			return errno;
+		return chanfd_unlock(u->fd[u->n - 1]) ? errno : 0;
 	default:
 		fd[0] = chanfd_channel(8, what - MAKE_BUFFER, 0, NULL);
 	}
@@ -390,6 +398,48 @@ TEST_F(user_limits, cell_without_page)
 	EXPECT_EQ(0, asked(u, CLOSE_ONE));
 	EXPECT_EQ(0, asked(u, CELL));
 	EXPECT_EQ(0, asked(u, CLOSE_ONE));
+}
+
+/* A process that uses a lock is remembered, which takes memory, until it or the lock ends. */
+TEST_F(user_limits, lock_users)
+{
+	struct user *u = user_start(SOMEBODY);
+	struct party *p = party_new(true, run_user, -1);
+	struct user *victim = shared(sizeof(*victim));
+	uint64_t error;
+	int n;
+
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_bytes", "8"));
+	EXPECT_EQ(0, asked(u, LOCK));
+	EXPECT_EQ(EDQUOT, asked(u, USE_LOCK));
+	EXPECT_EQ(EDQUOT, asked(u, USE_LOCK));
+	ASSERT_TRUE(set_parameter(PARAMETERS "max_bytes", "4096"));
+	for (n = 0; n < 60 && !asked(u, USE_LOCK); n++) {
+		EXPECT_EQ(0, asked(u, USE_LOCK));	/* that is no more */
+		EXPECT_EQ(0, asked(u, LOCK));
+	}
+	EXPECT_LT(1, n);
+	EXPECT_GT(60, n);
+	EXPECT_EQ(EDQUOT, asked(u, USE_LOCK));
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));
+	EXPECT_EQ(0, asked(u, USE_LOCK));
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));	/* with that user of it */
+	EXPECT_EQ(0, asked(u, LOCK));
+	EXPECT_EQ(0, asked(u, USE_LOCK));
+	EXPECT_EQ(0, asked(u, CLOSE_ONE));
+
+	/* The lock stays, its user dies. */
+	*victim = (struct user){ .uid = SOMEBODY, .ask = make(0), .answer = make(0) };
+	victim->fd[victim->n++] = chanfd_mutex(0, NULL);
+	p->arg = victim;
+	party_start(p);
+	EXPECT_EQ(0, put(victim->ask, USE_LOCK));
+	EXPECT_EQ(1, get(victim->answer, &error));
+	EXPECT_EQ(0, error);
+	EXPECT_EQ(0, asked(u, LOCK));
+	EXPECT_EQ(EDQUOT, asked(u, USE_LOCK));
+	party_kill(p);
+	EXPECT_TRUE(eventually(!asked(u, USE_LOCK)));
 }
 
 TEST_F(user_limits, bytes)
