@@ -152,12 +152,15 @@ void chanfd_lock_unmap(const struct chanfd_lock_page *page)
 	errno = err;
 }
 
+/* Says to the CPU that it spins, where the compiler knows how. */
 static void relax(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
+#ifdef __has_builtin
+#if __has_builtin(__builtin_ia32_pause)
 	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
+#elif __has_builtin(__builtin_arm_yield)
+	__builtin_arm_yield();
+#endif
 #endif
 }
 
