@@ -262,6 +262,14 @@ struct chanfd_cell {
  * (it would wait, with more in its hands than the user's limit of memory allows);
  * CHANFD_IOC_RECV with ECONNRESET (drained; the senders are gone, none had
  * closed the channel) or with the cause that it was closed with.
+ *
+ * With @fds, SEND also with EBADF, EOPNOTSUPP (one is of a kind that can't be sent),
+ * ELOOP (one could receive from a CHANFD_FDS channel) or ETOOMANYREFS (the user has
+ * RLIMIT_NOFILE files in messages); RECV with EMSGSIZE (less than the message has; if
+ * @buf and @nr_fds are 0 they are thrown away with it), EMFILE or ENFILE.
+ * With CHANFD_LEASED also with EMFILE, ENFILE, EDQUOT, EBADF or EINVAL (@lease),
+ * ERANGE (it is committed) or EOVERFLOW (it would have more than CHANFD_MAX_BATCH
+ * messages). What was not received is the channel's again.
  */
 struct chanfd_transfer {
 	__u32 flags;

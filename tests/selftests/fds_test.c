@@ -862,7 +862,8 @@ TEST_F(fds, leased)
 	close(p.lease);
 	EXPECT_FALSE(released(witness[0]));
 	EXPECT_EQ(1, info_of(self->get).files);
-	EXPECT_EQ(EMSGSIZE, errno_of(chanfd_recv_leased(self->get, &v, 8, &lease, &nonblock, NULL)));
+	EXPECT_EQ(EMSGSIZE, errno_of(chanfd_recv_leased(self->get, &v, 8, &lease, &nonblock,
+						     NULL)));
 	p.lease = -1;
 	p.nr_fds = 2;
 	EXPECT_EQ(0, chanfd_select(&c, 1, &nonblock, &out));
