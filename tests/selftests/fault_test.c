@@ -50,6 +50,7 @@ enum waiting { NOBODY, SENDER, RECEIVER };
  * @sends:	messages that the call sends
  * @receives:	or that it receives
  * @fds:	file descriptors that each message has; the channel is made for them
+ * @leases:	what it receives it leases
  * @locked:	somebody has locked the lock
  * @stored:	the cell has a value
  */
@@ -68,6 +69,7 @@ struct trial {
 	unsigned int sends;
 	unsigned int receives;
 	unsigned int fds;
+	bool leases;
 	bool locked;
 	bool stored;
 };
@@ -1063,7 +1065,11 @@ static long call_select_leased(void)
 	};
 	m.cases[0] = CHANFD_RECV_PARCEL(w.ch, &m.parcel);
 	m.cases[1] = CHANFD_POLL(w.pipe[0], POLLIN);
-	return run_select(2, 0) ? -1 : 1;
+	if (run_select(2, 0))
+		return -1;
+	/* What the case alone failed with. */
+	errno = m.select.error;
+	return errno ? -1 : 1;
 }
 
 static bool select_leased_works(bool sure)
@@ -1164,8 +1170,8 @@ static void enter(const struct trial *trial)
 
 static void leave(void)
 {
-	int fds[] = { w.ch, w.idle, w.wg, w.token, w.ctx, w.lock, w.cond, w.cell, w.epoll, w.pipe[0], w.pipe[1],
-		      w.device, w.made[0], w.made[1] };
+	int fds[] = { w.ch, w.idle, w.wg, w.token, w.ctx, w.lock, w.cond, w.cell, w.epoll,
+		      w.pipe[0], w.pipe[1], w.device, w.made[0], w.made[1] };
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(fds); i++)
@@ -1243,7 +1249,7 @@ static bool step(struct __test_metadata *_metadata, unsigned int nth, int witnes
 			before.ch.returned++;
 		}
 		/* What was taken out whole may have come back: that is counted. */
-		if (w.trial->receives)
+		if (w.trial->fds || w.trial->leases)
 			before.ch.returned = info_of(w.ch).returned;
 		expect_state(_metadata, &before, witness);
 		out = call(0, &woken);
@@ -1424,12 +1430,12 @@ TRIAL(cell_map) { { .call = call_cell_map, .works = map_works, .stored = true, .
 TRIAL(send_fds) { { .call = call_send_fds, .cap = 4, .fds = 2, .sends = 1, .least = 6 } };
 TRIAL(recv_fds) { { .call = call_recv_fds, .works = recv_fds_works, .cap = 4, .holds = 2,
 	.fds = 2, .receives = 1, .least = 5 } };
-TRIAL(recv_leased) { { .call = call_recv_leased, .works = recv_leased_works, .cap = 4,
-	.holds = 3, .receives = 1, .least = 8 } };
-TRIAL(recv_leased_batch) { { .call = call_recv_leased, .works = recv_leased_works, .cap = 4,
-	.holds = 3, .receives = 2, .least = 9 } };
-TRIAL(recv_leased_box) { { .call = call_recv_leased, .works = recv_leased_works, .cap = 4,
-	.holds = 3, .elem = 300, .receives = 1, .least = 7 } };
+TRIAL(recv_leased) { { .call = call_recv_leased, .works = recv_leased_works,
+	.leases = true, .cap = 4, .holds = 3, .receives = 1, .least = 8 } };
+TRIAL(recv_leased_batch) { { .call = call_recv_leased, .works = recv_leased_works,
+	.leases = true, .cap = 4, .holds = 3, .receives = 2, .least = 9 } };
+TRIAL(recv_leased_box) { { .call = call_recv_leased, .works = recv_leased_works,
+	.leases = true, .cap = 4, .holds = 3, .elem = 300, .receives = 1, .least = 7 } };
 
 /* Selecting. */
 TRIAL(select_recv) { { .call = call_select_recv, .works = select_recv_works, .cap = 4,
@@ -1440,8 +1446,8 @@ TRIAL(select_many) { { .call = call_select_many, .works = select_last_works, .ca
 	.holds = 2, .elem = 300, .flags = CHANFD_VARIABLE, .receives = 1,
 	.least = 10 } };
 TRIAL(select_lock) { { .call = call_select_lock, .works = select_lock_works, .least = 5 } };
-TRIAL(select_leased) { { .call = call_select_leased, .works = select_leased_works, .cap = 4,
-	.holds = 2, .receives = 1, .least = 8 } };
+TRIAL(select_leased) { { .call = call_select_leased, .works = select_leased_works,
+	.leases = true, .cap = 4, .holds = 2, .receives = 1, .least = 8 } };
 TRIAL(select_none) { { .call = call_select_none, .error = EAGAIN, .cap = 4, .least = 14 } };
 
 /* Asleep, until somebody does what the call waits for. */
@@ -1452,7 +1458,7 @@ TRIAL(asleep_recv) { { .call = call_recv, .wake = wake_by_put, .receives = 1, .l
 TRIAL(asleep_recv_box) { { .call = call_recv, .wake = wake_by_put, .elem = 300,
 	.flags = CHANFD_VARIABLE, .receives = 1, .least = 3 } };
 TRIAL(asleep_leased) { { .call = call_recv_leased, .works = recv_leased_works,
-	.wake = wake_by_put, .receives = 1, .least = 8 } };
+	.leases = true, .wake = wake_by_put, .receives = 1, .least = 8 } };
 TRIAL(asleep_lock) { { .call = call_lock, .works = lock_works, .wake = wake_by_unlock,
 	.locked = true, .least = 1 } };
 TRIAL(asleep_condition) { { .call = call_condition_wait, .works = lock_works,
