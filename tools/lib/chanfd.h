@@ -1556,7 +1556,7 @@ int chanfd_select(const struct chanfd_case *cases, unsigned int n,
  */
 
 /* Flag of chanfd_group(): errors do not cancel the other tasks. */
-#define CHANFD_KEEP_GOING	(1U << 16)
+#define CHANFD_KEEP_GOING	0x10000U
 
 /* Failures that a group remembers one by one. */
 #define CHANFD_MAX_FAILURES	64
@@ -1725,7 +1725,7 @@ void chanfd_cleanup_group(struct chanfd_group **g);
  */
 
 /* Flag of struct chanfd_work: workers are child processes, not threads. */
-#define CHANFD_PROCESSES	(1U << 17)
+#define CHANFD_PROCESSES	0x20000U
 
 /* Workers of one channel at a time. */
 #define CHANFD_MAX_WORKERS	65536
