@@ -119,7 +119,7 @@ FIXTURE_SETUP(scene)
 
 FIXTURE_TEARDOWN(scene)
 {
-	EXPECT_EQ(0, self->s->unlocked);
+	EXPECT_EQ(0, atomic_load(&self->s->unlocked));
 	close(self->cond);
 	close(self->lock);
 }
@@ -211,11 +211,11 @@ TEST_F(scene, signal_one)
 	EXPECT_EQ(1, chanfd_signal(self->cond));
 	EXPECT_EQ(1, waiting(self->cond));
 	EXPECT_TRUE(eventually(lock_info(self->lock).waiting_writers == 1));
-	EXPECT_EQ(0, self->s->count);
+	EXPECT_EQ(0, atomic_load(&self->s->count));
 	EXPECT_EQ(0, chanfd_unlock(self->lock));
 	EXPECT_EQ(0, party_join(p[0]));
 	EXPECT_TRUE(stays_blocked(p[1]));
-	EXPECT_EQ(1, self->s->count);
+	EXPECT_EQ(1, atomic_load(&self->s->count));
 	EXPECT_EQ(1, chanfd_signal(self->cond));
 	EXPECT_EQ(0, party_join(p[1]));
 	EXPECT_EQ(0, chanfd_trylock(self->lock));
@@ -234,7 +234,7 @@ TEST_F(scene, fifo_generations)
 		EXPECT_EQ(1, chanfd_signal(self->cond));
 		EXPECT_EQ(0, party_join(p[i]));
 		EXPECT_EQ(i, self->s->order[i]);
-		EXPECT_EQ(i + 1, self->s->count);
+		EXPECT_EQ(i + 1, atomic_load(&self->s->count));
 		EXPECT_EQ(N - i - 1, waiting(self->cond));
 	}
 }
@@ -279,7 +279,7 @@ TEST_F(scene, broadcast_exact)
 		EXPECT_EQ(0, chanfd_unlock(self->lock));
 		for (i = 0; i < n; i++)
 			EXPECT_EQ(0, party_join(p[i]));
-		EXPECT_EQ(n, self->s->count);
+		EXPECT_EQ(n, atomic_load(&self->s->count));
 	}
 	/* Nothing is left for who comes later. */
 	late = party_waits(self->process, self->s, 1);
@@ -327,13 +327,13 @@ TEST_F(scene, other_ends)
 			party_signal(p, SIGUSR1);
 		EXPECT_TRUE(eventually(lock_info(self->lock).waiting_writers == 1));
 		EXPECT_EQ(1, waiting(self->cond));
-		EXPECT_FALSE(p->ended);
+		EXPECT_TRUE(!p->ended);
 		EXPECT_EQ(1, chanfd_signal(self->cond));
 		EXPECT_EQ(0, chanfd_unlock(self->lock));
 		EXPECT_EQ(way == 0 ? ETIMEDOUT : way == 1 ? ECANCELED : EINTR,
 			  errno_of(party_join(p)));
 		EXPECT_EQ(0, party_join(next));
-		EXPECT_EQ(way + 1, self->s->count);
+		EXPECT_EQ(way + 1, atomic_load(&self->s->count));
 	}
 	/* A context that is done already: the lock was never released. */
 	ASSERT_EQ(0, chanfd_lock(self->lock, NULL));
@@ -362,7 +362,7 @@ TEST_F(scene, only_the_lock_counts)
 	EXPECT_EQ(0, chanfd_cancel(ctx, 0, NULL));
 	party_signal(p, SIGUSR1);
 	pause_for(A_WHILE);
-	EXPECT_FALSE(p->ended);
+	EXPECT_TRUE(!p->ended);
 	EXPECT_EQ(1, lock_info(self->lock).waiting_writers);
 	EXPECT_EQ(0, chanfd_unlock(self->lock));
 	EXPECT_EQ(0, party_join(p));
@@ -383,7 +383,7 @@ TEST_F(scene, killed_after_signal)
 	EXPECT_TRUE(eventually(waiting(self->cond) == 1));
 	EXPECT_EQ(0, chanfd_unlock(self->lock));
 	EXPECT_EQ(0, party_join(next));
-	EXPECT_EQ(1, self->s->count);
+	EXPECT_EQ(1, atomic_load(&self->s->count));
 	EXPECT_EQ(2, self->s->order[0]);
 	EXPECT_TRUE(stays_blocked(third));
 	EXPECT_EQ(1, chanfd_signal(self->cond));
@@ -441,7 +441,7 @@ TEST_F(scene, holder_dies)
 	EXPECT_EQ(CHANFD_OWNER_DEAD, lock_info(self->lock).state);
 	EXPECT_EQ(1, chanfd_signal(self->cond));
 	EXPECT_EQ(EOWNERDEAD, errno_of(party_join(p)));
-	EXPECT_EQ(1, self->s->count);
+	EXPECT_EQ(1, atomic_load(&self->s->count));
 	EXPECT_EQ(0, lock_info(self->lock).state);
 }
 
@@ -453,9 +453,9 @@ TEST_F(scene, not_recoverable)
 	EXPECT_EQ(0, chanfd_unlock_lost(self->lock));
 	EXPECT_EQ(1, chanfd_signal(self->cond));
 	EXPECT_EQ(ENOTRECOVERABLE, errno_of(party_join(p)));
-	EXPECT_EQ(1, self->s->unlocked);	/* it did not hold the lock */
+	EXPECT_EQ(1, atomic_load(&self->s->unlocked));	/* it did not hold the lock */
 	self->s->unlocked = 0;
-	EXPECT_EQ(0, self->s->count);
+	EXPECT_EQ(0, atomic_load(&self->s->count));
 }
 
 /**
@@ -561,7 +561,7 @@ TEST_F(scene, never_lost)
 		ASSERT_TRUE(eventually(chanfd_signal(self->cond) == 1));
 	}
 	EXPECT_TRUE(eventually(s->things == 0));
-	EXPECT_EQ(0, s->wrong);
+	EXPECT_EQ(0, atomic_load(&s->wrong));
 	EXPECT_TRUE(shop_close(s, p));
 	for (i = 0; i < CUSTOMERS; i++)
 		EXPECT_EQ(0, party_join(p[i]));

@@ -304,7 +304,7 @@ TEST(bad_input)
 	ASSERT_EQ(0, chanfd_lock(rw, NULL));
 	flags = CHANFD_GIVE_UP | CHANFD_SHARED;
 	EXPECT_EQ(EINVAL, errno_of(ioctl(rw, CHANFD_IOC_UNLOCK, &flags)));
-	flags = 1 << 31;
+	flags = 1U << 31;
 	EXPECT_EQ(EINVAL, errno_of(ioctl(rw, CHANFD_IOC_UNLOCK, &flags)));
 	EXPECT_EQ(EFAULT, errno_of(ioctl(rw, CHANFD_IOC_UNLOCK, bad_pointer())));
 	EXPECT_EQ(EFAULT, errno_of(ioctl(rw, CHANFD_IOC_LOCK_INFO, bad_pointer())));
@@ -373,11 +373,11 @@ TEST_F(lock, excludes)
 	ASSERT_EQ(0, chanfd_lock(self->mutex, NULL));
 	p = party_locks(self->process, WRITER, self->mutex, r, 1);
 	EXPECT_TRUE(stays_blocked(p));
-	EXPECT_EQ(0, r->count);
+	EXPECT_EQ(0, atomic_load(&r->count));
 	EXPECT_EQ(EAGAIN, errno_of(chanfd_trylock(self->mutex)));
 	EXPECT_EQ(0, chanfd_unlock(self->mutex));
 	EXPECT_EQ(0, party_join(p));
-	EXPECT_EQ(1, r->count);
+	EXPECT_EQ(1, atomic_load(&r->count));
 	EXPECT_TRUE(is_unused(self->mutex));
 }
 
@@ -479,8 +479,8 @@ TEST_F(lock, rw_hammer)
 	}
 	for (i = 0; i < HAMMERS; i++)
 		EXPECT_EQ(0, party_join(p[i]));
-	EXPECT_EQ(0, l->wrong);
-	EXPECT_EQ(0, l->inside);
+	EXPECT_EQ(0, atomic_load(&l->wrong));
+	EXPECT_EQ(0, atomic_load(&l->inside));
 	EXPECT_TRUE(is_unused(self->rw));
 }
 
@@ -546,7 +546,7 @@ TEST_F(lock, turns)
 	EXPECT_EQ(EAGAIN, errno_of(chanfd_tryrlock(self->rw)));
 	late = party_locks(self->process, READER, self->rw, rest, 200);
 	ASSERT_TRUE(readers_wait(self->rw, 1));
-	EXPECT_EQ(0, rest->count);
+	EXPECT_EQ(0, atomic_load(&rest->count));
 	readers->go = true;
 	EXPECT_EQ(0, party_join(writer));
 	EXPECT_EQ(0, party_join(late));
@@ -573,7 +573,7 @@ TEST_F(lock, downgrade)
 	EXPECT_EQ(2, lock_info(self->rw).readers);
 	EXPECT_EQ(0, lock_info(self->rw).state);
 	EXPECT_TRUE(stays_blocked(writer));
-	EXPECT_EQ(0, writers->count);
+	EXPECT_EQ(0, atomic_load(&writers->count));
 	EXPECT_EQ(EPERM, errno_of(chanfd_unlock(self->rw)));
 	EXPECT_EQ(0, chanfd_runlock(self->rw));
 	EXPECT_TRUE(stays_blocked(writer));
@@ -629,7 +629,7 @@ TEST_F(lock, limits_of_a_call)
 		EXPECT_EQ(way == 0 ? ETIMEDOUT : way == 1 ? ECANCELED : EINTR,
 			  errno_of(party_join(p)));
 		EXPECT_EQ(0, party_join(reader));
-		EXPECT_EQ(way + 1, r->count);
+		EXPECT_EQ(way + 1, atomic_load(&r->count));
 		EXPECT_EQ(0, chanfd_runlock(self->rw));
 		EXPECT_TRUE(is_unused(self->rw));
 	}
@@ -884,7 +884,7 @@ TEST_F(lock, barging)
 			EXPECT_TRUE(eventually(lock_info(self->mutex).state ==
 					       (CHANFD_LOCKED | CHANFD_STARVING)));
 		}
-		EXPECT_EQ(0, r->count);
+		EXPECT_EQ(0, atomic_load(&r->count));
 
 		keep_off(p->tid, 1);
 		EXPECT_EQ(0, chanfd_unlock(self->mutex));
@@ -1004,7 +1004,7 @@ TEST_F(lock, holder_dies)
 
 	for (i = 0; i < 10; i++) {
 		p = holder_of(self->mutex, WRITER);
-		EXPECT_EQ(p->tid, lock_info(self->mutex).holder);
+		EXPECT_EQ(atomic_load(&p->tid), lock_info(self->mutex).holder);
 		EXPECT_EQ(EAGAIN, errno_of(chanfd_trylock(self->mutex)));
 		party_kill(p);
 		EXPECT_EQ(EOWNERDEAD, errno_of(chanfd_trylock(self->mutex)));
@@ -1112,7 +1112,7 @@ TEST_F(lock, pending_writer_dies)
 	ASSERT_TRUE(readers_wait(self->rw, 1));
 	party_kill(writer);
 	EXPECT_EQ(0, party_join(reader));
-	EXPECT_EQ(1, r->count);
+	EXPECT_EQ(1, atomic_load(&r->count));
 	EXPECT_EQ(2, r->order[0]);
 	EXPECT_EQ(0, chanfd_tryrlock(self->rw));
 	EXPECT_EQ(0, lock_info(self->rw).dead);	/* it held nothing */
@@ -1155,7 +1155,7 @@ TEST_F(lock, not_recoverable)
 	EXPECT_EQ(0, party_join(p[2]));
 	EXPECT_EQ(ENOTRECOVERABLE, p[2]->value);
 	EXPECT_EQ(POLLERR, party_join(p[3]));
-	EXPECT_EQ(0, r->count);
+	EXPECT_EQ(0, atomic_load(&r->count));
 	EXPECT_EQ(CHANFD_NOT_RECOVERABLE, lock_info(self->rw).state);
 	EXPECT_EQ(ENOTRECOVERABLE, errno_of(chanfd_lock(self->rw, NULL)));
 	EXPECT_EQ(ENOTRECOVERABLE, errno_of(chanfd_trylock(self->rw)));
@@ -1362,7 +1362,7 @@ TEST(exec_while_a_thread_waits)
 	set_rt_runtime("950000");
 	EXPECT_GT(give_up, now());
 	EXPECT_EQ(0, errno_of(chanfd_lock(lock, CHANFD_OPT(-1, 0, chanfd_deadline(BOUND)))));
-	EXPECT_EQ(0, ((struct record *)waiter->arg)->count);
+	EXPECT_EQ(0, atomic_load(&((struct record *)waiter->arg)->count));
 	EXPECT_EQ(0, kill(pid, SIGKILL));
 	EXPECT_EQ(pid, waitpid(pid, NULL, 0));
 }
