@@ -37,6 +37,7 @@
 struct handles {
 	_Atomic int of[OBJECTS];
 	_Atomic int token[TOKENS];
+	_Atomic int lease;
 };
 
 struct worker {
@@ -160,7 +161,9 @@ static void transfer(struct op *op)
 	const struct a_case *c = &op->cases[0];
 	struct buffer b;
 	struct chanfd_transfer t = {
-		.flags = op->flags & NONBLOCK ? CHANFD_NONBLOCK : 0,
+		.flags = (op->flags & NONBLOCK ? CHANFD_NONBLOCK : 0) |
+			 (op->flags & LEASED ? CHANFD_LEASED : 0),
+		.lease = op->flags & LEASED ? handles[op->thread].lease : 0,
 		.context = limit_of(op),
 		.deadline = deadline(op->deadline),
 		.buf = c->bad ? BAD_ADDRESS : op->flags & NOWHERE ? 0 : (uintptr_t)b.bytes,
@@ -184,6 +187,9 @@ static void transfer(struct op *op)
 	op->told = op->ret >= 0 && !host_failed();
 	if (op->ret == -ETIMEDOUT && t.deadline && !op->limit && now() < t.deadline)
 		op->early = true;
+	if (op->flags & LEASED && op->ret > 0)
+		handles[op->thread].lease = t.lease;
+	op->returned = op->ret > 0 ? t.redelivered : 0;
 	op->number = t.seq;
 	op->has_number = op->told && op->ret > 0;
 	if (!sends && op->told)
@@ -557,6 +563,7 @@ static void info(struct op *op)
 	op->info[8] = c.received;
 	op->info[9] = c.returned;
 	op->info[10] = c.dropped;
+	op->info[11] = c.leased;
 }
 
 static void forget_outcome(struct op *op)
@@ -601,6 +608,13 @@ static void run(struct op *op, int n)
 		break;
 	case OP_DROP_TOKEN:
 		op->ret = drop(&h->token[op->arg]);
+		break;
+	case OP_COMMIT:
+		op->ret = host_ioctl(h->lease, CHANFD_IOC_COMMIT, NULL);
+		drop(&h->lease);
+		break;
+	case OP_DROP_LEASE:
+		op->ret = drop(&h->lease);
 		break;
 	case OP_CANCEL:
 		op->ret = host_ioctl(h->of[op->obj], CHANFD_IOC_CANCEL,
@@ -764,6 +778,7 @@ static void make_objects(void)
 			handles[t].of[i] = -1;
 		for (i = 0; i < TOKENS; i++)
 			handles[t].token[i] = -1;
+		handles[t].lease = -1;
 	}
 	for (i = 0; i < OBJECTS; i++)
 		ends_at[i] = 0;

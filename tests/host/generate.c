@@ -53,6 +53,8 @@ struct maker {
 	u8 tokens;		/* that the thread has made, */
 	bool derived;		/* and a context */
 	bool died;		/* it has ended once */
+	bool has_lease;
+	u8 leases;		/* that were asked for, by all threads */
 	u8 holds;		/* CHANFD_CASE_*: how it acquired the lock */
 };
 
@@ -215,6 +217,23 @@ static void make_lock_case(struct maker *m, struct a_case *k)
 
 	k->obj = LOCK;
 	k->op = shared ? CHANFD_CASE_READ_LOCK : CHANFD_CASE_LOCK;
+}
+
+/* A receive into a lease, that is not to fail. */
+static void make_leased(struct maker *m, struct op *op)
+{
+	const struct a_channel *ch = &m->p->channel[0];
+	struct a_case *k = &op->cases[0];
+
+	op->kind = OP_RECV;
+	op->obj = 0;
+	op->count = ONE_OF(m->c, 1, 1, 1, LEASED_MOST);
+	op->flags |= LEASED;
+	limits(m, op);
+	k->op = CHANFD_CASE_RECV;
+	k->size = receive_room(m, ch, op->count);
+	m->leases++;
+	m->has_lease = true;
 }
 
 static void make_case(struct maker *m, struct a_case *k)
@@ -447,6 +466,15 @@ static void make_op(struct maker *m, struct op *op)
 
 	op->thread = m->thread;
 	op->obj = choose(c, m->p->channels);
+	if (m->has_lease && one_in(c, 3)) {
+		op->kind = one_in(c, 3) ? OP_COMMIT : OP_DROP_LEASE;
+		m->has_lease = one_in(c, 3);
+		return;
+	}
+	if (m->leases < LEASES && one_in(c, 10)) {
+		make_leased(m, op);
+		return;
+	}
 	if (m->p->has_lock && (n >= 26 || (m->theme == LOCKING && n >= 6)) && n < 29 &&
 	    !one_in(c, 3)) {
 		make_lock_op(m, op);
@@ -490,6 +518,7 @@ void generate(struct program *p, struct choices *c, int workers)
 		m.tokens = 0;
 		m.derived = false;
 		m.died = false;
+		m.has_lease = false;
 		m.holds = 0;
 		p->ops[m.thread] = 3 + choose(c, OPS - 2);
 		for (i = 0; i < p->ops[m.thread]; i++)

@@ -8,12 +8,15 @@
 
 #include "program.h"
 
-enum { MESSAGES = 8, QUEUED = WORKERS * CASES };
+/* Messages that a channel may hold: its buffer's, and those that come back. */
+enum { IN_LEASES = LEASES * LEASED_MOST, MESSAGES = 12 + IN_LEASES, QUEUED = WORKERS * CASES };
 
 struct message {
+	u16 size;
 	u8 value;
 	u8 number;
-	u16 size;
+	u8 returned;	/* from a lease, so often */
+	u8 unused;
 };
 
 struct queue {
@@ -30,6 +33,7 @@ struct channel {
 	u8 cause;
 	u8 sent;
 	u8 received;
+	u8 leased;
 	u8 returned;
 	u8 dropped;
 	struct message message[MESSAGES];
@@ -85,7 +89,7 @@ struct context {
 enum phase {
 	IDLE,
 	ACTIVE,
-	HANDED,		/* a message that it can't take, and must return */
+	HANDED,		/* messages that it can't take, and must return */
 	GRANTED,	/* the lock, that it must give back: it is being killed */
 	APPLIED,	/* a cancel that has yet to reach all below */
 	LEAVING,	/* through, but for the lock's queue */
@@ -99,8 +103,11 @@ struct thread {
 	bool leaves;	/* it waited for the lock, and has yet to let others in */
 	u8 signal;	/* 1: may be pending; 2: and kills */
 	u8 age;		/* of the signal: operations that have begun since */
-	struct message handed;
-	u8 from;	/* that channel */
+	struct message handed[LEASED_MOST];
+	u8 nr_handed;
+	u8 nr_lease;
+	struct message lease[IN_LEASES];	/* what its lease holds */
+	u8 from;	/* what it must return comes from that channel */
 	u8 has_read;	/* this version of the cell, by its handle */
 	u8 rights[OBJECTS];
 };

@@ -80,7 +80,8 @@ static void print_op(const struct op *op)
 		[OP_DONE] = "DONE", [OP_DROP_TOKEN] = "close token", [OP_CANCEL] = "CANCEL",
 		[OP_DERIVE] = "CONTEXT", [OP_POLL] = "poll", [OP_SIGNAL] = "signal",
 		[OP_EVENT] = "eventfd", [OP_LOAD] = "LOAD", [OP_STORE] = "STORE",
-		[OP_READ] = "read page", [OP_LOCK] = "LOCK", [OP_UNLOCK] = "UNLOCK",
+		[OP_READ] = "read page", [OP_LOCK] = "LOCK", [OP_COMMIT] = "COMMIT", [OP_DROP_LEASE] = "close lease",
+		 [OP_UNLOCK] = "UNLOCK",
 		[OP_DOWNGRADE] = "DOWNGRADE", [OP_DIE] = "die", [OP_INFO] = "INFO",
 	};
 	static const char *const faults[] = {
@@ -106,6 +107,8 @@ static void print_op(const struct op *op)
 		printf("%s%s%s%s", op->flags & NONBLOCK ? " nonblock" : "",
 		       op->flags & ORDERED ? " ordered" : "",
 		       op->flags & NOWHERE ? " nowhere" : "", when(op->deadline));
+		if (op->flags & LEASED)
+			printf(" leased");
 		if (op->limit)
 			printf(" limit=%s", object(op->limit, buf));
 		if (op->fault)
@@ -151,6 +154,8 @@ static void print_op(const struct op *op)
 		printf("%s", op->arg == CHANFD_SHARED ? " shared" : op->arg ? " give up" : "");
 		break;
 	case OP_EVENT:
+	case OP_COMMIT:
+	case OP_DROP_LEASE:
 	case OP_DIE:
 		break;
 	default:
@@ -181,11 +186,13 @@ static void print_outcome(const struct op *op)
 		printf(" value=%d/%d", op->value[i], op->sizes[i]);
 	if ((op->kind == OP_LOAD || op->kind == OP_READ || op->flags & SWAP) && !op->ret)
 		printf(" value=%d/%d", op->value[0], op->sizes[0]);
+	if (op->returned)
+		printf(" returned=%d", op->returned);
 	if (op->kind == OP_ADD && !op->ret)
 		printf(" count=%u", op->size);
 	if (op->kind == OP_POLL)
 		printf(" events=%#x", op->size);
-	for (i = 0; op->kind == OP_INFO && i < 11; i++)
+	for (i = 0; op->kind == OP_INFO && i < 12; i++)
 		printf(" %u", op->info[i]);
 	if (op->early)
 		printf(" BEFORE ITS DEADLINE");

@@ -41,6 +41,8 @@ enum {
 	ALL_OPS		= WORKERS * OPS + EXTRA,
 	EVENTS		= 3 * ALL_OPS,
 	LARGE		= 300,		/* does not fit a ring's slot */
+	LEASES		= 4,		/* receives into leases, in one program, */
+	LEASED_MOST	= 2,		/* of so many messages; all of one channel */
 	CAUSE_1		= 5,		/* channels are closed with, if with any */
 	CAUSE_2		= 71,
 };
@@ -62,6 +64,8 @@ enum kind {
 	OP_CANCEL,	/* with cause arg */
 	OP_DERIVE,	/* context obj, the thread's own, from context arg */
 	OP_POLL,
+	OP_COMMIT,	/* the thread's lease, and close it */
+	OP_DROP_LEASE,
 	OP_LOAD,
 	OP_STORE,
 	OP_READ,	/* a cell, by its mapping */
@@ -83,6 +87,7 @@ enum {
 	NOWHERE		= 32,	/* a receive that throws the message away */
 	IF_VERSION	= 64,	/* a store, if it is cases[0].known */
 	SWAP		= 128,	/* a store that tells the old value */
+	LEASED		= 256,	/* a receive into the thread's lease */
 };
 
 enum deadline { NEVER, PAST, SOON };
@@ -139,7 +144,8 @@ struct op {
 	u64 number;
 	u8 value[BATCH];
 	u16 sizes[BATCH];
-	u32 info[11];
+	u8 returned;	/* how often the first message had come back */
+	u32 info[12];
 };
 
 struct a_channel {

@@ -19,7 +19,7 @@ static int send_error(const struct state *s, int ch)
 
 static bool at_end(const struct state *s, int ch)
 {
-	return s->channel[ch].closed || !holders(s, ch, W);
+	return (s->channel[ch].closed || !holders(s, ch, W)) && !s->channel[ch].leased;
 }
 
 static int end_error(const struct state *s, int ch)
@@ -40,7 +40,7 @@ static struct message pop(struct channel *ch)
 /* Messages are numbered as they are accepted. */
 static struct message accept(struct channel *ch, const struct a_case *c, int nth)
 {
-	return (struct message){ c->value + nth, ch->sent++, c->size };
+	return (struct message){ .value = c->value + nth, .number = ch->sent++, .size = c->size };
 }
 
 /* Did the operation fail in a way that a message handed to case @k would come back? */
@@ -88,17 +88,45 @@ static bool received(const struct model *m, struct state *s, int t, const struct
 		     const struct message *msg, int n)
 {
 	bool empty = !m->program->channel[op->cases[k].obj].elem_size;
+	struct thread *th = &s->thread[t];
 	int i;
 
 	if (!did_case(op, k) || (is_select(op) ? op->failed || !op->ok : op->ret != n))
 		return false;
 	if (op->has_number && op->number != msg[0].number)
 		return false;
+	if (op->kind == OP_RECV && op->has_number && op->returned != msg[0].returned)
+		return false;
 	for (i = 0; i < n && op->told; i++)
 		if (op->sizes[i] != msg[i].size ||
 		    (!empty && !(op->flags & NOWHERE) && op->value[i] != msg[i].value))
 			return false;
+	if (op->flags & LEASED) {
+		memcpy(&th->lease[th->nr_lease], msg, n * sizeof(*msg));
+		th->nr_lease += n;
+	}
 	return finish(s, t);
+}
+
+/* Messages have been taken. */
+static void consumed(struct channel *ch, const struct op *op, int n)
+{
+	if (op->flags & LEASED)
+		ch->leased += n;
+	else
+		ch->received += n;
+}
+
+/* The thread gets a message that it will have to return. */
+static void take_in_vain(struct state *s, int t, int ch, struct message msg)
+{
+	struct thread *th = &s->thread[t];
+
+	leave_queues(s, t);
+	th->phase = HANDED;
+	th->visited = 0;
+	th->handed[th->nr_handed++] = msg;
+	th->from = ch;
 }
 
 /* Whoever waits at @at in the queue of receivers is handed a message. */
@@ -106,15 +134,10 @@ static bool hand(const struct model *m, struct state *s, int ch, int at, struct 
 {
 	int t = s->channel[ch].receivers.at[at].thread;
 	int k = s->channel[ch].receivers.at[at].index;
-	struct thread *th = &s->thread[t];
 
-	s->channel[ch].received++;
+	consumed(&s->channel[ch], m->op[t], 1);
 	if (may_return(m->op[t], k)) {
-		leave_queues(s, t);
-		th->phase = HANDED;
-		th->visited = 0;
-		th->handed = msg;
-		th->from = ch;
+		take_in_vain(s, t, ch, msg);
 		return true;
 	}
 	return received(m, s, t, m->op[t], k, &msg, 1);
@@ -198,15 +221,51 @@ static bool fits(const struct model *m, const struct op *op, const struct a_case
 }
 
 /* May a batch be received in part? A call that had to wait is given one message; where
- * memory is not present it ends.
+ * memory is not present, or the next one was not foreseen by a lease, it ends.
  */
 static bool may_stop(const struct op *op)
 {
-	return op->fault || (op->ret == 1 && may_wait(op));
+	return op->fault || (op->ret == 1 && may_wait(op)) || op->flags & LEASED;
+}
+
+/* It takes what it then has to return: one message, or @most if they were to be leased. */
+static bool visit_in_vain(const struct model *m, struct state *s, int t, int k, int most)
+{
+	const struct op *op = m->op[t];
+	const struct a_case *c = &op->cases[k];
+	struct channel *ch = &s->channel[c->obj];
+	int n;
+
+	if (!may_wait(op) && !(op->flags & LEASED))
+		return false;
+	for (n = 0; n < most; n++) {
+		int peer = queue_first_other(&ch->senders, t);
+
+		if (ch->len) {
+			consumed(ch, op, 1);
+			take_in_vain(s, t, c->obj, pop(ch));
+			if (!refill(m, s, c->obj))
+				return false;
+		} else if (peer >= 0) {
+			int from = ch->senders.at[peer].thread;
+			int index = ch->senders.at[peer].index;
+			u8 number = ch->sent;
+
+			consumed(ch, op, 1);
+			take_in_vain(s, t, c->obj, accept(ch, &m->op[from]->cases[index], 0));
+			if (!sent(s, from, m->op[from], index, 1, number))
+				return false;
+		} else {
+			break;
+		}
+	}
+	if (n)
+		return true;
+	return !at_end(s, c->obj) && wait_for(s, t, op, &ch->receivers, k);
 }
 
 /*
- * @together: bit n: after message n those who wait do not move in yet, but after the next
+ * @together: of what is received, bit n: after message n those who wait do not move in yet, but after the next
  * that is taken with it in one go. A buffer may have to be emptied in several; about that,
  * and so about how much of a waiting batch moves in, the contract is silent.
  */
@@ -218,30 +277,8 @@ bool channel_recv(const struct model *m, struct state *s, int t, int k, int toge
 	struct message msg[BATCH + 1];
 	int n = 0, peer;
 
-	if (may_return(op, k)) {
-		/* It takes what it then has to return. */
-		if (!may_wait(op))
-			return false;
-		if (ch->len) {
-			queue_add(&ch->receivers, t, k);
-			return hand(m, s, c->obj, ch->receivers.len - 1, pop(ch)) &&
-			       refill(m, s, c->obj);
-		}
-		peer = queue_first_other(&ch->senders, t);
-		if (peer >= 0) {
-			int from = ch->senders.at[peer].thread;
-			int index = ch->senders.at[peer].index;
-			u8 number = ch->sent;
-
-			queue_add(&ch->receivers, t, k);
-			return hand(m, s, c->obj, ch->receivers.len - 1,
-				    accept(ch, &m->op[from]->cases[index], 0)) &&
-			       sent(s, from, m->op[from], index, 1, number);
-		}
-		if (at_end(s, c->obj))
-			return false;
-		return wait_for(s, t, op, &ch->receivers, k);
-	}
+	if (may_return(op, k))
+		return visit_in_vain(m, s, t, k, together + 1);
 	while (n < case_count(op)) {
 		if (n && n == op->ret && may_stop(op)) {
 			if (!refill(m, s, c->obj))
@@ -253,7 +290,7 @@ bool channel_recv(const struct model *m, struct state *s, int t, int k, int toge
 			if (!fits(m, op, c, msg, n))
 				goto out;
 			pop(ch);
-			ch->received++;
+			consumed(ch, op, 1);
 			/* This call has happened: its other cases are gone. */
 			leave_queues(s, t);
 			if ((!(together & 1 << n++) || n == case_count(op) || !ch->len) &&
@@ -268,12 +305,16 @@ bool channel_recv(const struct model *m, struct state *s, int t, int k, int toge
 					     ->cases[ch->senders.at[peer].index];
 		u8 number = ch->sent;
 
-		msg[n] = (struct message){ from.value, number, from.size };
+		msg[n] = (struct message){
+			.value = from.value,
+			.number = number,
+			.size = from.size,
+		};
 		if (!fits(m, op, c, msg, n))
 			goto out;
 		n++;
 		ch->sent++;
-		ch->received++;
+		consumed(ch, op, 1);
 		peer = queue_first_other(&ch->senders, t);
 		if (!sent(s, ch->senders.at[peer].thread, m->op[ch->senders.at[peer].thread],
 			  ch->senders.at[peer].index, 1, number))
@@ -307,7 +348,11 @@ bool channel_fails(const struct model *m, const struct state *s, int t, int k, i
 	} else if (peer >= 0) {
 		const struct a_case *from = &m->op[ch->senders.at[peer].thread]
 						 ->cases[ch->senders.at[peer].index];
-		msg = (struct message){ from->value, ch->sent, from->size };
+		msg = (struct message){
+			.value = from->value,
+			.number = ch->sent,
+			.size = from->size,
+		};
 	} else {
 		return false;
 	}
@@ -333,6 +378,13 @@ static bool let_go(const struct model *m, struct state *s, struct queue *q, int 
 	return true;
 }
 
+/* No message will come any more. */
+static bool end_receivers(const struct model *m, struct state *s, int ch)
+{
+	return s->channel[ch].len || !at_end(s, ch) ||
+	       let_go(m, s, &s->channel[ch].receivers, end_error(s, ch));
+}
+
 bool channel_close(const struct model *m, struct state *s, int t)
 {
 	const struct op *op = m->op[t];
@@ -344,8 +396,7 @@ bool channel_close(const struct model *m, struct state *s, int t)
 	if (!error) {
 		ch->closed = true;
 		ch->cause = op->arg;
-		if (!let_go(m, s, &ch->senders, EPIPE) ||
-		    !let_go(m, s, &ch->receivers, ch->cause))
+		if (!let_go(m, s, &ch->senders, EPIPE) || !end_receivers(m, s, op->obj))
 			return false;
 	}
 	return finish(s, t);
@@ -357,7 +408,7 @@ bool channel_lost(const struct model *m, struct state *s, int obj, u8 right)
 	struct channel *ch = &s->channel[obj];
 
 	if (right == W)
-		return let_go(m, s, &ch->receivers, ECONNRESET);
+		return end_receivers(m, s, obj);
 	if (!let_go(m, s, &ch->senders, ECONNRESET))
 		return false;
 	ch->dropped += ch->len;
@@ -366,34 +417,97 @@ bool channel_lost(const struct model *m, struct state *s, int obj, u8 right)
 	return true;
 }
 
-/* A message that could not be taken takes its place before those with higher numbers. */
+/* Messages come back, and take their places before those with higher numbers. */
+static bool come_back(const struct model *m, struct state *s, int obj,
+		      const struct message *msg, int n)
+{
+	struct channel *ch = &s->channel[obj];
+	int i;
+
+	ch->returned += n;
+	if (!holders(s, obj, R)) {
+		ch->dropped += n;
+		n = 0;
+	}
+	for (; n; n--, msg++) {
+		for (i = ch->len; i && ch->message[i - 1].number > msg->number; i--)
+			ch->message[i] = ch->message[i - 1];
+		ch->message[i] = *msg;
+		ch->len++;
+	}
+	while (ch->len && ch->receivers.len)
+		if (!hand(m, s, obj, 0, pop(ch)))
+			return false;
+	return end_receivers(m, s, obj);
+}
+
+/* What could not be taken comes back. */
 bool channel_return(const struct model *m, struct state *s, int t)
 {
 	struct thread *th = &s->thread[t];
 	const struct op *op = m->op[t];
 	struct channel *ch = &s->channel[th->from];
-	int i;
+	struct message msg[LEASED_MOST];
+	int n = th->nr_handed, from = th->from;
 
 	if (op->ret == -EINTR && th->signal != 2)
 		return false;
 	if ((is_select(op) ? op->failed : -op->ret) == EMSGSIZE) {
 		int k = is_select(op) ? op->index : 0;
 
-		if (fits(m, op, &op->cases[k], &th->handed, 0))
+		if (fits(m, op, &op->cases[k], &th->handed[0], 0))
 			return false;
 	}
-	for (i = ch->len; i && ch->message[i - 1].number > th->handed.number; i--)
-		ch->message[i] = ch->message[i - 1];
-	ch->message[i] = th->handed;
-	ch->len++;
-	ch->received--;
-	ch->returned++;
-	memset(&th->handed, 0, sizeof(th->handed));
-	while (ch->len && ch->receivers.len)
-		if (!hand(m, s, th->from, 0, pop(ch)))
-			return false;
+	memcpy(msg, th->handed, sizeof(msg));
+	memset(th->handed, 0, sizeof(th->handed));
+	th->nr_handed = 0;
 	th->from = 0;
-	return finish(s, t);
+	if (op->flags & LEASED)
+		ch->leased -= n;
+	else
+		ch->received -= n;
+	finish(s, t);
+	return come_back(m, s, from, msg, n);
+}
+
+/* Leases: all are of the first channel */
+
+/* Takes what is in the thread's lease; how many messages. */
+static int empty_lease(struct state *s, int t, struct message *msg)
+{
+	struct thread *th = &s->thread[t];
+	int n = th->nr_lease;
+
+	memcpy(msg, th->lease, sizeof(th->lease));
+	memset(th->lease, 0, sizeof(th->lease));
+	th->nr_lease = 0;
+	s->channel[0].leased -= n;
+	return n;
+}
+
+bool channel_commit(const struct model *m, struct state *s, int t)
+{
+	struct message msg[IN_LEASES];
+	int n = empty_lease(s, t, msg);
+
+	if (m->op[t]->ret != (n ? 0 : -EBADF))
+		return false;
+	s->channel[0].received += n;
+	finish(s, t);
+	return end_receivers(m, s, 0);
+}
+
+bool channel_drop_lease(const struct model *m, struct state *s, int t)
+{
+	struct message msg[IN_LEASES];
+	int i, n = empty_lease(s, t, msg);
+
+	if (m->op[t]->ret != (n ? 0 : -EBADF))
+		return false;
+	for (i = 0; i < n; i++)
+		msg[i].returned++;
+	finish(s, t);
+	return !n || come_back(m, s, 0, msg, n);
 }
 
 /* What must be there, and what may be there because somebody waits. */
@@ -419,7 +533,7 @@ bool channel_poll(const struct model *m, const struct state *s, const struct op 
 		must |= !holders(s, op->obj, R) ? POLLERR : 0;
 	}
 	/* Who drops the last receiving handle may not have emptied it yet. */
-	if (ch->closed && !ch->len)
+	if (ch->closed && !ch->len && !ch->leased)
 		*(quiet || holders(s, op->obj, R) ? &must : &may) |= POLLHUP;
 	return (op->size & must) == must && !(op->size & ~(must | may));
 }
@@ -433,6 +547,7 @@ bool channel_info(const struct state *s, const struct op *op)
 	const u32 info[] = {
 		ch->len, state, ch->cause, senders, receivers, ch->senders.len,
 		ch->receivers.len, ch->sent, ch->received, ch->returned, ch->dropped,
+		ch->leased,
 	};
 
 	return !memcmp(op->info, info, sizeof(info));

@@ -87,6 +87,8 @@ bool channel_lost(const struct model *m, struct state *s, int obj, u8 right);
 bool channel_return(const struct model *m, struct state *s, int t);
 bool channel_poll(const struct model *m, const struct state *s, const struct op *op);
 bool channel_info(const struct state *s, const struct op *op);
+bool channel_commit(const struct model *m, struct state *s, int t);
+bool channel_drop_lease(const struct model *m, struct state *s, int t);
 bool may_return(const struct op *op, int k);
 
 /* group.c */

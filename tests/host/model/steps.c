@@ -220,6 +220,10 @@ static bool whole(const struct model *m, struct state *s, int t)
 		return context_derive(m, s, t);
 	case OP_POLL:
 		return poll_object(m, s, t);
+	case OP_COMMIT:
+		return channel_commit(m, s, t);
+	case OP_DROP_LEASE:
+		return channel_drop_lease(m, s, t);
 	case OP_LOAD:
 		return cell_load(m, s, t);
 	case OP_STORE:
@@ -313,6 +317,8 @@ static int thread_steps(const struct model *m, const struct state *s, int t, str
 			continue;
 		if (op->kind == OP_RECV && op->ret > 1 && s->channel[op->obj].senders.len)
 			together = (1 << (op->ret - 1)) - 1;
+		if (op->flags & LEASED && may_return(op, k))
+			together = op->count - 1;
 		for (; together >= 0; together--)
 			steps[n++] = (struct step){ VISIT, t, k, together };
 	}
