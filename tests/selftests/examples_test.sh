@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The small programs of tools/examples: what they print, and that they survive what they
-# are there to survive. Nobody is left behind, whatever happens.
+# are there to survive. Nobody is left behind, whatever happens. Arguments: only these.
 
 top=$(cd "$(dirname "$0")" && pwd)
 while [ ! -d "$top/tools/examples" ] && [ "$top" != / ]; do
@@ -74,12 +74,13 @@ holds() {
 	return 1
 }
 
-# eventually CONDITION...: does it come true, if the machine is slow too?
+another_holds() { holds "$@" && [ "$holder" != "$victim" ]; }
+
+# eventually CONDITION...: does it come true within a minute?
 eventually() {
-	tries=0
+	give_up=$(($(date +%s) + 60))
 	until "$@"; do
-		tries=$((tries + 1))
-		[ $tries -lt 1200 ] || return
+		[ "$(date +%s)" -lt $give_up ] || return
 		sleep 0.05
 	done
 }
@@ -169,11 +170,12 @@ fanout_counts() {
 fanout_worker_killed() {
 	start fanout 3 100000000000
 	check eventually running fanout-worker 3
-	kill -9 "$(processes fanout-worker | head -n 1)"
+	victim=$(processes fanout-worker | head -n 1)
+	kill -9 "$victim"
 	finish
 	check status_is 1
 	check prints ""
-	check says "a worker died"
+	check says "worker $victim died: Killed"
 	check nobody_left fanout-worker
 }
 
@@ -370,10 +372,192 @@ bank_workers_killed() {
 	check grep -qx "workers that died: 4, transfers undone: [0-4]" out
 }
 
+serve_worker_killed() {
+	start_server slow
+	start hedge 100 file slow.socket
+	check eventually holds serve-worker slow/file
+	victim=$holder
+	kill -9 "$victim"
+	check eventually another_holds serve-worker slow/file
+	echo "at last" 1<>slow/file
+	finish
+	check status_is 0
+	check prints "slow.socket says: at last
+0 called off"
+	stop_server slow 0 "stopping, 0 in work
+1 answered"
+	check grep -qx "serve: worker $victim died: Killed" slow.err
+}
+
+# --------------------------------------------------------------------- reload
+
+# configure LINE...: as the file's content, at one moment.
+configure() {
+	printf '%s\n' "$@" >config.new
+	mv config.new config
+}
+start_reload() {
+	exec 9<>fifo
+	configure "$@"
+	"$examples/reload" config <fifo >out 2>err 9>&- &
+	pid=$!
+	check eventually running reload-worker 2
+}
+
+reload_while_at_work() {
+	start_reload Hello
+	echo Ann >&9
+	check eventually prints "Hello, Ann"
+	configure "Good day"
+	kill -HUP "$pid"
+	check eventually says "version 2"
+	echo Bob >&9
+	check eventually prints "Hello, Ann
+Good day, Bob"
+	configure Later degraded
+	kill -HUP "$pid"
+	check eventually says "version 3"
+	echo Cid >&9
+	check eventually prints "Hello, Ann
+Good day, Bob
+Later"
+	configure Wrong wrong
+	kill -HUP "$pid"
+	check eventually says "config: not a greeting"
+	echo Dan >&9
+	exec 9>&-
+	finish
+	check status_is 0
+	check prints "Hello, Ann
+Good day, Bob
+Later
+Later"
+}
+
+# Each request sees one version.
+reload_storm() {
+	a=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+	b=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
+	start_reload $a
+	rounds=0
+	until says "version 20"; do
+		rounds=$((rounds + 1))
+		[ $rounds -le 2000 ] || break
+		seq 20 >&9
+		if [ $((rounds % 2)) = 0 ]; then
+			configure $a
+		else
+			configure $b
+		fi
+		kill -HUP "$pid"
+	done
+	exec 9>&-
+	finish
+	check status_is 0
+	check says "version 20"
+	check [ "$(wc -l <out)" = $((rounds * 20)) ]
+	check [ "$(grep -cxE "($a|$b), [0-9]+" out)" = $((rounds * 20)) ]
+}
+
+reload_worker_killed() {
+	start_reload Hello
+	kill -9 "$(processes reload-worker | head -n 1)"
+	finish
+	exec 9>&-
+	check status_is 1
+	check nobody_left reload-worker
+}
+
+# ------------------------------------------------------------------ supervise
+
+supervise_counts() {
+	run supervise 3 numbers hello numbers
+	check status_is 0
+	check prints "numbers: 1000 lines
+hello: 1 lines
+numbers: 1000 lines"
+	check [ ! -s err ]
+	check nobody_left superv-worker
+}
+
+supervise_file_fails() {
+	run supervise 1 missing hello
+	check status_is 1
+	check prints "hello: 1 lines"
+	check says "missing: No such file or directory"
+}
+
+# Twice in a row, with the same job in its hands.
+supervise_worker_killed() {
+	exec 9<>fifo
+	start supervise 2 fifo numbers
+	check eventually holds superv-worker fifo
+	victim=$holder first=$holder
+	kill -9 "$victim"
+	check eventually another_holds superv-worker fifo
+	victim=$holder
+	kill -9 "$victim"
+	check eventually another_holds superv-worker fifo
+	seq 3 >&9
+	exec 9>&-
+	finish
+	check status_is 0
+	check prints "fifo: 3 lines
+numbers: 1000 lines"
+	check says "worker $first died: Killed"
+	check says "worker $victim died: Killed"
+	check nobody_left superv-worker
+}
+
+# Wherever they are. The FIFO keeps it from coming to its end meanwhile.
+supervise_storm() {
+	mkdir -p many
+	i=0
+	while [ $i -lt 300 ]; do
+		seq $i >many/$i
+		i=$((i + 1))
+	done
+	{
+		echo "fifo: 3 lines"
+		for file in many/*; do
+			echo "$file: ${file#*/} lines"
+		done
+	} >expected
+	exec 9<>fifo
+	start supervise 4 fifo many/*
+	i=0
+	while [ $i -lt 30 ]; do
+		i=$((i + 1))
+		check eventually running superv-worker 4
+		victim=$(processes superv-worker | sed -n "$((i % 4 + 1))p")
+		kill -9 "$victim"
+		check eventually gone "$victim"
+	done
+	check eventually holds superv-worker fifo
+	seq 3 >&9
+	exec 9>&-
+	finish
+	check status_is 0
+	check cmp out expected
+	check [ "$(grep -c "died: Killed" err)" = 30 ]
+	check nobody_left superv-worker
+}
+gone() { ! [ -e "/proc/$1" ]; }
+
+supervise_killed() {
+	exec 9<>fifo
+	start supervise 3 fifo
+	check eventually holds superv-worker fifo
+	kill -9 "$pid"
+	finish
+	exec 9>&-
+	check eventually nobody_alive superv-worker
+}
+
 # ------------------------------------------------------------------ run them
 
 usage() {
-	for program in bank fanout hedge pipeline serve timeout; do
+	for program in bank fanout hedge pipeline reload serve supervise timeout; do
 		run $program
 		check status_is 2
 		check says "usage: $program"
@@ -381,8 +565,8 @@ usage() {
 }
 
 no_device() {
-	for command in "bank 1 1" "fanout 2 10" "hedge 1 file fast.socket" "pipeline 1 10" \
-		"serve no.socket fast 1" "timeout 1 hello"; do
+	for command in "bank 1 1" "fanout 2 10" "hedge 1 file fast.socket" "pipeline 1 10" "reload config" \
+		"serve no.socket fast 1" "supervise 1 hello" "timeout 1 hello"; do
 		unshare -m sh -c "mount -t tmpfs none /dev && exec $examples/$command" >out 2>err
 		status=$?
 		check [ $status != 0 ]
@@ -396,11 +580,14 @@ tests="bank_no_transfer_is_lost bank_holder_dies bank_workers_killed
 	fanout_counts fanout_worker_killed fanout_parent_killed
 	hedge_first_is_fast hedge_calls_off_the_slow_one hedge_first_fails
 	hedge_nobody_answers hedge_killed serve_finishes_what_is_in_work
-	serve_grace_period_ends serve_interrupted serve_killed usage no_device"
+	serve_grace_period_ends serve_interrupted serve_killed serve_worker_killed
+	reload_while_at_work reload_storm reload_worker_killed
+	supervise_counts supervise_file_fails supervise_worker_killed supervise_storm
+	supervise_killed usage no_device"
 
 echo "TAP version 13"
 # shellcheck disable=SC2086 # words
-set -- $tests
+[ $# -gt 0 ] || set -- $tests
 echo "1..$#"
 number=0 failures=0
 for test; do

@@ -9,9 +9,10 @@
  *
  *	go func() { wg.Wait(); close(results) }()
  *
- * so that there is an end of results. Here the parent does all in one select: it hands
- * out jobs, takes results and sees the end of the workers, and also that one of them has
- * died with a job in its hands. (To have that job done again, see supervise.c.)
+ * so that there is an end of results. Here the workers are processes of a group (Go's
+ * errgroup), and the parent does all in one select: it hands out jobs, takes results and
+ * sees the end of the workers. If one dies, with a job in its hands, the group fails, and
+ * the others stop. (To have that job done again instead, see supervise.c.)
  */
 #include <chanfd.h>
 #include <err.h>
@@ -20,6 +21,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,6 +33,8 @@ struct job {
 
 #define JOB_SIZE	10000
 
+static int jobs, results;
+
 static bool is_prime(int64_t n)
 {
 	for (int64_t i = 2; i * i <= n; i++)
@@ -39,12 +43,15 @@ static bool is_prime(int64_t n)
 	return n >= 2;
 }
 
-static int work(int jobs, int results, int context)
+/* A task of the group: returns 0 or errno. */
+static int work(int context, void *arg)
 {
 	const struct chanfd_opt opt = { .context = context };
 	struct job job;
 	int more;
 
+	(void)arg;
+	prctl(PR_SET_NAME, "fanout-worker");
 	while ((more = chanfd_get(jobs, &job, &opt)) == 1) {
 		int64_t primes = 0;
 
@@ -56,79 +63,66 @@ static int work(int jobs, int results, int context)
 	return more ? errno : 0;
 }
 
-static void start_worker(int members, int jobs, int results, const int context[2])
-{
-	chanfd_auto int token = chanfd_wg_token(members, 0);
-	pid_t pid = token < 0 ? -1 : fork();
-
-	if (pid < 0)
-		err(1, "worker");
-	if (!pid) {
-		prctl(PR_SET_NAME, "fanout-worker");
-		/* So that only the parent can cancel; if it dies, it has. */
-		close(context[1]);
-		chanfd_token_done(token, work(jobs, results, context[0]));
-		_exit(0);
-	}
-}
-
-/* Returns 0 or errno, when all workers have ended. */
-static int count_primes(int64_t limit, int jobs, int results, int members, int64_t *sum)
+/*
+ * A send on results, which has no buffer, ends when it is received: so when all workers
+ * have ended nothing is left there.
+ */
+static int64_t count_primes(int64_t limit, int workers)
 {
 	static const struct chanfd_opt ordered = { .context = -1, .flags = CHANFD_ORDERED };
 	struct job job = { 0, 0 };
 	struct chanfd_outcome out;
-	int64_t primes;
+	int64_t primes, sum = 0;
 
-	/* A send on results, which has no buffer, ends when it is received: so when all
-	 * workers have ended nothing is left there.
-	 */
 	for (;;) {
 		enum { RESULT, END, JOB };
 
 		job.to = limit - job.from < JOB_SIZE ? limit : job.from + JOB_SIZE;
 		switch (chanfd_select_of(&ordered, &out, CHANFD_RECV(results, &primes),
-					 CHANFD_BROKEN(members, 0),
+					 CHANFD_WAIT(workers),
 					 CHANFD_SEND(job.from < limit ? jobs : -1, &job))) {
 		case RESULT:
-			*sum += primes;
+			sum += primes;
 			break;
 		case END:
-			return out.error ? out.error : out.status;
+			return sum;
 		case JOB:
 			job.from = job.to;
 			if (job.from == limit)
 				chanfd_close(jobs, 0);
 			break;
 		default:
-			return errno;
+			err(1, "select");
 		}
 	}
 }
 
 int main(int argc, char **argv)
 {
-	int workers = argc == 3 ? atoi(argv[1]) : 0, jobs, results, members, context[2], error;
-	int64_t limit = argc == 3 ? atoll(argv[2]) : 0, sum = 0;
+	chanfd_auto_group struct chanfd_group *group = NULL;
+	int64_t limit = argc == 3 ? atoll(argv[2]) : 0, sum;
+	int workers = argc == 3 ? atoi(argv[1]) : 0;
+	struct chanfd_failure first;
 
 	if (workers <= 0 || limit <= 0)
 		errx(2, "usage: fanout WORKERS LIMIT\nCounts the primes below LIMIT.");
 	jobs = chanfd_make(struct job, (unsigned int)workers);
 	results = chanfd_make(int64_t, 0);
-	members = chanfd_waitgroup(0, "workers");
-	if (jobs < 0 || results < 0 || members < 0 || chanfd_context_pair(context, -1))
+	group = chanfd_group(-1, 0);
+	if (jobs < 0 || results < 0 || !group)
 		errx(1, "%s", chanfd_strerror_hint(errno));
 	while (workers--)
-		start_worker(members, jobs, results, context);
+		if (chanfd_group_fork(group, work, NULL, NULL) < 0)
+			err(1, "worker");
 
-	error = count_primes(limit, jobs, results, members, &sum);
-	chanfd_cancel(context[1], error, NULL);
-	while (wait(NULL) > 0)
-		;
-	if (error == EOWNERDEAD)
-		errx(1, "a worker died, and nobody knows what it would have found");
-	if (error)
-		errx(1, "%s", chanfd_strerror_hint(error));
-	printf("%" PRId64 " primes below %" PRId64 "\n", sum, limit);
-	return 0;
+	sum = count_primes(limit, chanfd_group_waitgroup(group));
+	if (!chanfd_group_wait(group, &first)) {
+		printf("%" PRId64 " primes below %" PRId64 "\n", sum, limit);
+		return 0;
+	}
+	if (WIFSIGNALED(first.status))
+		warnx("worker %d died: %s", first.pid, strsignal(WTERMSIG(first.status)));
+	else
+		warnx("worker %d: %s", first.pid, chanfd_strerror_hint(first.error));
+	return 1;
 }

@@ -3,9 +3,10 @@
  * serve: a server that stops as one would like it to.
  *
  * One epoll loop has the sockets, and beside them a channel and contexts, since those are
- * file descriptors as well. It hands requests to worker processes. On SIGTERM or SIGINT
- * it takes no more of them, and the ones that are with the workers are answered before it
- * exits; unless that takes longer than the grace period: then they are cancelled. In Go:
+ * file descriptors as well. It hands requests to worker processes; should one die, its
+ * request goes to another. On SIGTERM or SIGINT it takes no more of them, and those that
+ * are with the workers are answered before it exits; unless that takes longer than the
+ * grace period: then they are cancelled. In Go:
  *
  *	stop, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
  *	go server.Serve(listener)
@@ -36,28 +37,32 @@
 #define QUEUE		16
 #define MAX_CLIENTS	1024
 
-/* A client's socket is not closed while it is in work: nobody else gets its number. */
 struct request {
+	uint64_t number;
 	int client;
 	char name[NAME_SIZE];
 };
 
 struct answer {
+	uint64_t number;	/* the request's */
 	int client;
 	struct reply reply;
 };
 
 static int stop;		/* context: take no more requests */
-static int work[2];		/* context: go on with those that there are */
-static int requests;		/* channel, to send to */
-static int answers;		/* channel, to receive from */
-static int listener, events;
-static enum { NOBODY, IDLE, IN_WORK } clients[MAX_CLIENTS];
+static int go_on;		/* context: with those that there are */
+static int requests[2], answers[2];
+static int directory, listener, events;
+static struct {
+	int connected;
+	uint64_t request;	/* that is in work, or 0 */
+} clients[MAX_CLIENTS];		/* by their descriptors */
+static uint64_t last_request;
 static unsigned int answered, in_work;
 
 /* Workers */
 
-static int read_file(int directory, const char *name, char *text, uint32_t *size)
+static int read_file(int context, const char *name, char *text, uint32_t *size)
 {
 	chanfd_auto int fd = -1;
 	ssize_t n;
@@ -69,7 +74,7 @@ static int read_file(int directory, const char *name, char *text, uint32_t *size
 		return errno;
 	/* A FIFO may let it wait, but not longer than there is work. */
 	do {
-		if (chanfd_select_of(CHANFD_OPT(work[0], 0, 0), NULL, CHANFD_POLL(fd, POLLIN)) < 0)
+		if (chanfd_select_of(CHANFD_OPT(context, 0, 0), NULL, CHANFD_POLL(fd, POLLIN)) < 0)
 			return errno;
 		n = read(fd, text + *size, TEXT_SIZE - *size);
 		if (n < 0)
@@ -79,42 +84,48 @@ static int read_file(int directory, const char *name, char *text, uint32_t *size
 	return 0;
 }
 
-static void start_worker(int directory, int requests_in, int answers_out)
+/*
+ * A request is leased until it is answered. It may be answered twice, if the worker dies
+ * in between.
+ */
+static int work(int context, void *arg)
 {
 	static struct request request;
 	static struct answer answer;
-	pid_t pid = fork();
+	int more;
 
-	if (pid < 0)
-		err(1, "worker");
-	if (pid)
-		return;
+	(void)arg;
 	prctl(PR_SET_NAME, "serve-worker");
 	/* Ctrl-C is sent to all. It is the parent's to decide what that means. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
-	/* What is to end with the parent must not be kept by its children. */
-	close(requests);
-	close(answers);
-	close(work[1]);
-	close(stop);
-	while (chanfd_get(requests_in, &request, NULL) == 1) {
+	/* If the parent dies, this must not keep up what it had. */
+	close(requests[1]);
+	close(answers[0]);
+	for (;;) {
+		chanfd_auto int lease = -1;
+
+		more = chanfd_recv_leased(requests[0], &request, sizeof(request), &lease, NULL,
+					  NULL);
+		if (more != 1)
+			return more ? errno : 0;
+		answer.number = request.number;
 		answer.client = request.client;
 		answer.reply.size = 0;
-		answer.reply.error = read_file(directory, request.name, answer.reply.text,
+		answer.reply.error = read_file(context, request.name, answer.reply.text,
 					       &answer.reply.size);
-		if (chanfd_send(answers_out, &answer, offsetof(struct answer, reply) +
-				reply_size(&answer.reply), NULL))
-			break;
+		if (chanfd_send(answers[1], &answer, offsetof(struct answer, reply) +
+				reply_size(&answer.reply), NULL) || chanfd_commit(lease))
+			return errno;
 	}
-	_exit(0);
 }
 
 /* The loop */
 
 static void hang_up(int client)
 {
-	clients[client] = NOBODY;
+	clients[client].connected = 0;
+	clients[client].request = 0;
 	close(client);
 }
 
@@ -136,23 +147,23 @@ static void on_client(void)
 		close(client);
 		return;
 	}
-	clients[client] = IDLE;
+	clients[client].connected = 1;
 	watch(client);
 }
 
 static void on_request(int client)
 {
-	struct request request = { .client = client };
+	struct request request = { .number = last_request + 1, .client = client };
 	struct reply busy = { .error = EBUSY };
 
 	epoll_ctl(events, EPOLL_CTL_DEL, client, NULL);
 	if (recv(client, request.name, NAME_SIZE - 1, MSG_DONTWAIT) <= 0) {
 		hang_up(client);
-	} else if (chanfd_put(requests, request, CHANFD_OPT(-1, CHANFD_NONBLOCK, 0))) {
+	} else if (chanfd_put(requests[1], request, CHANFD_OPT(-1, CHANFD_NONBLOCK, 0))) {
 		send(client, &busy, reply_size(&busy), MSG_DONTWAIT | MSG_NOSIGNAL);
 		hang_up(client);
 	} else {
-		clients[client] = IN_WORK;
+		clients[client].request = ++last_request;
 		in_work++;
 	}
 }
@@ -162,8 +173,10 @@ static bool on_answer(void)
 {
 	static struct answer answer;
 
-	if (chanfd_get(answers, &answer, NULL) != 1)
+	if (chanfd_get(answers[0], &answer, NULL) != 1)
 		return false;
+	if (clients[answer.client].request != answer.number)
+		return true;		/* the second time */
 	send(answer.client, &answer.reply, reply_size(&answer.reply),
 	     MSG_DONTWAIT | MSG_NOSIGNAL);
 	hang_up(answer.client);
@@ -178,14 +191,14 @@ static void take_no_more(void)
 	epoll_ctl(events, EPOLL_CTL_DEL, stop, NULL);
 	close(listener);
 	for (int client = 0; client < MAX_CLIENTS; client++)
-		if (clients[client] == IDLE)
+		if (clients[client].connected && !clients[client].request)
 			hang_up(client);
-	chanfd_close(requests, 0);
+	chanfd_close(requests[1], 0);
 	printf("stopping, %u in work\n", in_work);
 	fflush(stdout);
 }
 
-static void loop(double grace_seconds)
+static void loop(int64_t grace_period)
 {
 	struct epoll_event event;
 	int grace = -1;
@@ -196,18 +209,18 @@ static void loop(double grace_seconds)
 				err(1, "epoll");
 		} else if (event.data.fd == listener) {
 			on_client();
-		} else if (event.data.fd == answers) {
+		} else if (event.data.fd == answers[0]) {
 			if (!on_answer())
 				break;
 		} else if (event.data.fd == stop) {
 			take_no_more();
-			grace = chanfd_context_timeout(-1, (int64_t)(grace_seconds * CHANFD_SECOND));
+			grace = chanfd_context_timeout(-1, grace_period);
 			if (grace < 0)
 				errx(1, "%s", chanfd_strerror_hint(errno));
 			watch(grace);
 		} else if (event.data.fd == grace) {
 			epoll_ctl(events, EPOLL_CTL_DEL, grace, NULL);
-			chanfd_cancel(work[1], ETIMEDOUT, "the grace period is over");
+			chanfd_cancel(go_on, ETIMEDOUT, "the grace period is over");
 		} else {
 			on_request(event.data.fd);
 		}
@@ -215,13 +228,6 @@ static void loop(double grace_seconds)
 }
 
 /* Start and end */
-
-/* chanfd_cancel() may be called here. */
-static void on_signal(int number)
-{
-	(void)number;
-	chanfd_cancel(stop, 0, NULL); /* NOLINT(bugprone-signal-handler) */
-}
 
 static void listen_at(const char *path)
 {
@@ -238,8 +244,9 @@ static void listen_at(const char *path)
 
 int main(int argc, char **argv)
 {
-	int to_workers[2], from_workers[2], directory;
-	double grace = argc == 4 ? atof(argv[3]) : 0;
+	int64_t grace = argc == 4 ? (int64_t)(atof(argv[3]) * CHANFD_SECOND) : 0;
+	struct chanfd_group *workers;
+	struct chanfd_failure first;
 
 	if (grace <= 0)
 		errx(2, "usage: serve SOCKET DIRECTORY GRACE\n"
@@ -248,41 +255,37 @@ int main(int argc, char **argv)
 	directory = open(argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0)
 		err(1, "%s", argv[2]);
-	stop = chanfd_context(-1);
-	if (stop < 0 || chanfd_context_pair(work, -1) ||
-	    chanfd_channel_pair(to_workers, sizeof(struct request), QUEUE, 0, "requests") ||
-	    chanfd_channel_pair(from_workers, sizeof(struct answer), QUEUE, CHANFD_VARIABLE,
-				"answers"))
+	stop = chanfd_context_signals(-1, (int[]){ SIGINT, SIGTERM }, 2);
+	go_on = chanfd_context(-1);
+	workers = stop < 0 || go_on < 0 ? NULL : chanfd_group(go_on, CHANFD_KEEP_GOING);
+	if (!workers ||
+	    chanfd_channel_pair(requests, sizeof(struct request), QUEUE, 0, "requests") ||
+	    chanfd_channel_pair(answers, sizeof(struct answer), QUEUE, CHANFD_VARIABLE, "answers"))
 		errx(1, "%s", chanfd_strerror_hint(errno));
-	requests = to_workers[1];
-	answers = from_workers[0];
 	for (int i = 0; i < WORKERS; i++)
-		start_worker(directory, to_workers[0], from_workers[1]);
-	close(to_workers[0]);
-	close(from_workers[1]);
+		if (chanfd_group_fork(workers, work, NULL, NULL) < 0)
+			err(1, "worker");
+	close(requests[0]);
+	close(answers[1]);
 
-	signal(SIGTERM, on_signal);
-	signal(SIGINT, on_signal);
 	events = epoll_create1(EPOLL_CLOEXEC);
 	if (events < 0)
 		err(1, "epoll");
 	listen_at(argv[1]);
 	watch(listener);
 	watch(stop);
-	watch(answers);
+	watch(answers[0]);
 	printf("ready\n");
 	fflush(stdout);
 
 	loop(grace);
 	unlink(argv[1]);
-	while (wait(NULL) > 0)
-		;
-	if (!chanfd_context_err(stop))
-		errx(1, "all workers died");
 	printf("%u answered\n", answered);
-	if (chanfd_context_err(work[0]))
-		errx(1, "the grace period was over");
+	if (chanfd_group_wait(workers, &first))
+		warnx("worker %d died: %s", first.pid, strsignal(WTERMSIG(first.status)));
 	if (in_work)
-		errx(1, "%u were with a worker that died", in_work);
-	return 0;
+		warnx("%u not answered", in_work);
+	if (chanfd_context_err(go_on))
+		warnx("the grace period was over");
+	return in_work || chanfd_context_err(go_on);
 }
