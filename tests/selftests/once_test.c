@@ -156,16 +156,16 @@ TEST_F(once, exactly_once)
 		parties[i] = party_do(variant->process, number_at_gate);
 	for (int i = 0; i < PARTIES; i++)
 		EXPECT_TRUE(stays_blocked(parties[i]));
-	EXPECT_EQ(1, state->calls);
+	EXPECT_EQ(1, atomic_load(&state->calls));
 	open_gate(PARTIES);
 	for (int i = 0; i < PARTIES; i++) {
 		EXPECT_EQ(sizeof(int), party_join(parties[i]));
 		EXPECT_EQ(1, parties[i]->value);
 	}
 	EXPECT_EQ(1, outcome(number));
-	EXPECT_EQ(1, state->calls);
-	EXPECT_EQ(0, state->early);
-	EXPECT_EQ(0, state->after_death);
+	EXPECT_EQ(1, atomic_load(&state->calls));
+	EXPECT_EQ(0, atomic_load(&state->early));
+	EXPECT_EQ(0, atomic_load(&state->after_death));
 }
 
 /* When it is done there is no system call, not even a look at the options. */
@@ -186,7 +186,7 @@ TEST_F(once, done_is_a_load)
 					      &done));
 	EXPECT_EQ(1, value);
 	EXPECT_EQ(EMSGSIZE, errno_of(chanfd_once_do(&state->once, number, NULL, &value, 3, NULL)));
-	EXPECT_EQ(1, state->calls);
+	EXPECT_EQ(1, atomic_load(&state->calls));
 }
 
 /* tO2: what fails is the caller's affair, and the next one tries. */
@@ -197,7 +197,7 @@ TEST_F(once, failed)
 	begin(0);
 	EXPECT_EQ(EIO, errno_of(outcome(failing)));
 	EXPECT_EQ(EIO, errno_of(outcome(failing)));
-	EXPECT_EQ(2, state->calls);
+	EXPECT_EQ(2, atomic_load(&state->calls));
 	first = party_do(variant->process, failing_at_gate);
 	EXPECT_TRUE(blocked(first));
 	second = party_do(variant->process, number);
@@ -207,8 +207,8 @@ TEST_F(once, failed)
 	EXPECT_EQ(sizeof(int), party_join(second));
 	EXPECT_EQ(4, second->value);
 	EXPECT_EQ(4, outcome(number));
-	EXPECT_EQ(4, state->calls);
-	EXPECT_EQ(0, state->after_death);
+	EXPECT_EQ(4, atomic_load(&state->calls));
+	EXPECT_EQ(0, atomic_load(&state->after_death));
 }
 
 /* tO2, O3: or it has failed for all. */
@@ -225,7 +225,7 @@ TEST_F(once, failed_for_good)
 	EXPECT_EQ(EIO, errno_of(party_join(first)));
 	EXPECT_EQ(EIO, errno_of(party_join(second)));
 	EXPECT_EQ(EIO, errno_of(outcome(number)));
-	EXPECT_EQ(1, state->calls);
+	EXPECT_EQ(1, atomic_load(&state->calls));
 }
 
 /* O2: the next one who waits does it, and knows; between threads there is no such death. */
@@ -245,8 +245,8 @@ TEST_F(once, leader_dies)
 		EXPECT_EQ(sizeof(int), party_join(waiting[i]));
 		EXPECT_EQ(2, waiting[i]->value);
 	}
-	EXPECT_EQ(2, state->calls);
-	EXPECT_EQ(1, state->after_death);
+	EXPECT_EQ(2, atomic_load(&state->calls));
+	EXPECT_EQ(1, atomic_load(&state->after_death));
 }
 
 TEST_F(once, leader_dies_for_good)
@@ -261,7 +261,7 @@ TEST_F(once, leader_dies_for_good)
 	party_kill(leader);
 	EXPECT_EQ(EOWNERDEAD, errno_of(party_join(waiting)));
 	EXPECT_EQ(EOWNERDEAD, errno_of(outcome(number)));
-	EXPECT_EQ(1, state->calls);
+	EXPECT_EQ(1, atomic_load(&state->calls));
 }
 
 /* A thread that ends in the function has failed. */
@@ -290,7 +290,7 @@ TEST_F(once, thread_exits)
 	p->arg = exiting;
 	EXPECT_EQ(0, party_join(party_start(p)));
 	EXPECT_EQ(2, outcome(number));
-	EXPECT_EQ(0, state->after_death);
+	EXPECT_EQ(0, atomic_load(&state->after_death));
 }
 
 TEST_F(once, thread_exits_for_good)
@@ -301,7 +301,7 @@ TEST_F(once, thread_exits_for_good)
 	p->arg = exiting;
 	EXPECT_EQ(0, party_join(party_start(p)));
 	EXPECT_EQ(ECANCELED, errno_of(outcome(number)));
-	EXPECT_EQ(1, state->calls);
+	EXPECT_EQ(1, atomic_load(&state->calls));
 }
 
 /* Who waits need not wait to the end. */
@@ -328,7 +328,7 @@ TEST_F(once, waits_end)
 	EXPECT_EQ(ECANCELED, errno_of(party_join(waiting)));
 	open_gate(1);
 	EXPECT_EQ(sizeof(int), party_join(leader));
-	EXPECT_EQ(1, state->calls);
+	EXPECT_EQ(1, atomic_load(&state->calls));
 	close(context);
 }
 
@@ -370,7 +370,7 @@ TEST_F(once, large_result)
 		EXPECT_EQ(0, party_join(party_start(party_new(variant->process, run_large, -1))));
 	EXPECT_EQ(EMSGSIZE, errno_of(chanfd_once_do(&state->once, large, NULL, small, sizeof(small),
 						    NULL)));
-	EXPECT_EQ(1, state->calls);
+	EXPECT_EQ(1, atomic_load(&state->calls));
 }
 
 TEST_F(once, result_too_long)
@@ -399,14 +399,16 @@ static long run_given(struct party *me)
 
 TEST_F(once, handed_over)
 {
+	int socket[2], fd[2];
 	struct party *p;
-	int socket[2];
 
 	begin(0);
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, socket));
 	p = party_start(party_new(variant->process, run_given, socket[0]));
 	EXPECT_EQ(1, outcome(number));
-	EXPECT_EQ(0, chanfd_hand(socket[1], (int[]){ state->once.lock, state->once.cell }, 2, NULL));
+	fd[0] = state->once.lock;
+	fd[1] = state->once.cell;
+	EXPECT_EQ(0, chanfd_hand(socket[1], fd, 2, NULL));
 	EXPECT_EQ(1, party_join(p));
 	EXPECT_EQ(EINVAL, errno_of(chanfd_once_open(&state->once, 0, 0, 1)));
 	close(socket[0]);
@@ -454,7 +456,7 @@ TEST_F(once, killed_at_any_instant)
 		for (int i = 0; i < 3; i++)
 			kill(parties[i]->tid, SIGKILL);
 		EXPECT_EQ(sizeof(int), party_join(parties[3]));
-		EXPECT_LE(1, state->ends);
+		EXPECT_LE(1, atomic_load(&state->ends));
 		value = outcome(slowly);
 		EXPECT_EQ(value, parties[3]->value);
 		for (int i = 0; i < 3; i++) {

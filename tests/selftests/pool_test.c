@@ -67,7 +67,7 @@ static int page_out(void **objects, int n, size_t size)
 }
 
 /* A figure in kB of /proc/self/status. */
-static long status(const char *what)
+static long figure(const char *what)
 {
 	char text[4096], *line;
 
@@ -150,7 +150,7 @@ TEST_F(pool, get_and_put)
 	EXPECT_EQ(0, chanfd_pool_put(self->pool, one));
 	EXPECT_EQ(one, chanfd_pool_get(self->pool));
 	EXPECT_EQ(42, one->payload);
-	EXPECT_EQ(2, inits);
+	EXPECT_EQ(2, atomic_load(&inits));
 	EXPECT_EQ(0, chanfd_pool_put(self->pool, NULL));
 	EXPECT_EQ(2, pool_info(self->pool).lent);
 }
@@ -165,7 +165,7 @@ TEST_F(pool, victim)
 		items[i] = chanfd_pool_get(self->pool);
 		ASSERT_NE(NULL, items[i]);
 	}
-	EXPECT_EQ(20, inits);
+	EXPECT_EQ(20, atomic_load(&inits));
 	for (int i = 0; i < 20; i++)
 		EXPECT_EQ(0, chanfd_pool_put(self->pool, items[i]));
 	EXPECT_EQ(20, pool_info(self->pool).cached);
@@ -173,7 +173,7 @@ TEST_F(pool, victim)
 	EXPECT_EQ(20, pool_info(self->pool).cached);
 	for (int i = 0; i < 20; i++)
 		items[i] = chanfd_pool_get(self->pool);
-	EXPECT_EQ(20, inits);
+	EXPECT_EQ(20, atomic_load(&inits));
 
 	for (int i = 0; i < 20; i++)
 		EXPECT_EQ(0, chanfd_pool_put(self->pool, items[i]));
@@ -185,7 +185,7 @@ TEST_F(pool, victim)
 	EXPECT_EQ(before + 20, pool_info(self->pool).blank);
 	for (int i = 0; i < 20; i++)
 		items[i] = chanfd_pool_get(self->pool);
-	EXPECT_EQ(40, inits);
+	EXPECT_EQ(40, atomic_load(&inits));
 }
 
 /* Recent objects are handed out before victims. */
@@ -198,7 +198,7 @@ TEST_F(pool, victims_are_last)
 	EXPECT_EQ(0, chanfd_pool_put(self->pool, recent));
 	EXPECT_EQ(recent, chanfd_pool_get(self->pool));
 	EXPECT_EQ(old, chanfd_pool_get(self->pool));
-	EXPECT_EQ(2, inits);
+	EXPECT_EQ(2, atomic_load(&inits));
 }
 
 /* The kernel can have the memory of what is idle, and what comes back is made ready again. */
@@ -217,7 +217,7 @@ TEST_F(pool, memory_is_given_back)
 	chanfd_pool_trim(self->pool);
 	/* The parent has the first one, too. */
 	EXPECT_GE(variant->forked, page_out((void **)items, MANY, sizeof(*items[0])));
-	EXPECT_EQ(MANY, inits);
+	EXPECT_EQ(MANY, atomic_load(&inits));
 	for (int i = 0; i < MANY; i++) {
 		items[i] = chanfd_pool_get(self->pool);
 		ASSERT_EQ(MANY + i + 1, items[i]->serial);
@@ -309,7 +309,7 @@ TEST_F(pool, wrong_objects)
 static struct storm {
 	struct chanfd_pool *pool;
 	long rounds;
-	_Atomic(struct item *) exchange[EXCHANGE];
+	atomic_uintptr_t exchange[EXCHANGE];	/* a struct item * */
 	atomic_long doubles;
 	atomic_long lost;
 	atomic_bool over;
@@ -373,7 +373,8 @@ static long run_storm(struct party *me)
 			/* Whoever gets it by the exchange has it alone. */
 			held[k]->payload = held[k]->serial * 3;
 			held[k]->owner = 0;
-			given = atomic_exchange(&storm->exchange[i % EXCHANGE], held[k]);
+			given = (struct item *)atomic_exchange(&storm->exchange[i % EXCHANGE],
+							       (uintptr_t)held[k]);
 			held[k] = given;
 			if (given)
 				claim(given, my_id);
@@ -424,9 +425,9 @@ TEST_F(pool, no_duplicates)
 		EXPECT_EQ(0, party_join(storms[i]));
 	storm->over = true;
 	EXPECT_EQ(0, party_join(trims));
-	EXPECT_EQ(0, storm->doubles);
+	EXPECT_EQ(0, atomic_load(&storm->doubles));
 	for (int i = 0; i < EXCHANGE; i++)
-		EXPECT_EQ(0, chanfd_pool_put(self->pool, storm->exchange[i]));
+		EXPECT_EQ(0, chanfd_pool_put(self->pool, (void *)storm->exchange[i]));
 
 	/* None is lost, and there are no more than were needed. */
 	info = pool_info(self->pool);
@@ -555,7 +556,7 @@ TEST_F(pool, every_instruction)
 	CPU_SET(sched_getcpu(), &set);
 	ASSERT_EQ(0, sched_setaffinity(0, sizeof(set), &set));
 	ASSERT_EQ(0, sigaction(SIGTRAP, &sa, NULL));
-	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
 		for (after = 1; interrupted(variant->flags, cases[i].operation, cases[i].drain,
 					    after, &good); after++)
 			ASSERT_TRUE(good) {
@@ -577,7 +578,7 @@ TEST(sizes)
 	unsigned char *objects[70];
 	struct chanfd_pool *pool;
 
-	for (unsigned int s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+	for (unsigned int s = 0; s < ARRAY_SIZE(sizes); s++) {
 		pool = chanfd_pool(sizes[s], 0, NULL);
 		ASSERT_NE(NULL, pool);
 		for (int i = 0; i < 70; i++) {
@@ -614,9 +615,9 @@ TEST(free_gives_all_back)
 		memset(object, 1, 4096);
 		chanfd_pool_free(pool);
 		if (i == 0)
-			before = status("VmSize:");
+			before = figure("VmSize:");
 	}
-	EXPECT_EQ(before, status("VmSize:"));
+	EXPECT_EQ(before, figure("VmSize:"));
 }
 
 /* A process that may not have so much address space gets a smaller pool. */

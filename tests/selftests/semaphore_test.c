@@ -23,7 +23,7 @@ static unsigned int nr_permits;
 
 static int own(int permit)
 {
-	if (permit >= 0 && nr_permits < sizeof(permits) / sizeof(permits[0]))
+	if (permit >= 0 && nr_permits < ARRAY_SIZE(permits))
 		permits[nr_permits++] = permit;
 	return permit;
 }
@@ -393,19 +393,20 @@ TEST_F(semaphore, copies_of_a_permit)
 
 static long run_hammer(struct party *me)
 {
+	struct chanfd_opt opt = CHANFD_OPT_INIT;
 	unsigned int random = me->value, n;
 	int permit, used;
 
 	for (int i = 0; i < 200; i++) {
 		n = 1 + ((random = random * 1664525 + 1013904223) >> 24) % state->sem.size;
-		permit = chanfd_semaphore_acquire(&state->sem, n, CHANFD_OPT(-1,
-				random & 0x10000 ? CHANFD_NONBLOCK : 0, 0));
+		opt.flags = random & 0x10000 ? CHANFD_NONBLOCK : 0;
+		permit = chanfd_semaphore_acquire(&state->sem, n, &opt);
 		if (permit < 0) {
 			if (errno != EAGAIN)
 				return -1;
 			continue;
 		}
-		used = state->used += n;
+		used = atomic_fetch_add(&state->used, n) + n;
 		if (used > (int)state->sem.size)
 			return -1;
 		if (used > state->most)
@@ -427,7 +428,7 @@ TEST_F(semaphore, hammer)
 	}
 	for (int i = 0; i < 6; i++)
 		EXPECT_EQ(0, party_join(parties[i]));
-	EXPECT_LT(0, state->most);
+	EXPECT_LT(0, atomic_load(&state->most));
 }
 
 /* Processes are killed at any instant; the others go on, and no token is lost. */

@@ -238,7 +238,7 @@ static int publish(struct call *call, struct directory *d, uint64_t loaded, cons
 	call->version = info.version + 1;
 	memset(entry, 0, sizeof(*entry));
 	entry->version = call->version;
-	strcpy(entry->key, key);
+	strncpy(entry->key, key, sizeof(entry->key));
 	return chanfd_compare_and_store(call->flight->directory, loaded, d, sizeof(*d), NULL);
 }
 

@@ -6,7 +6,9 @@
  * 0. A lock is held by who is at work, the leader. When it dies the lock says so, and the
  * next who gets it is the leader.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE	/* gettid(2) */
+#endif
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>

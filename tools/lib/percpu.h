@@ -12,6 +12,7 @@
 #ifndef _CHANFD_PERCPU_H
 #define _CHANFD_PERCPU_H
 
+#include <features.h>
 #include <limits.h>
 #include <linux/membarrier.h>
 #include <stdbool.h>
@@ -29,7 +30,7 @@ struct percpu_slot {
 	uint32_t closed;
 };
 
-#if defined(__x86_64__) && defined(__LP64__) && __has_include(<sys/rseq.h>)
+#if defined(__x86_64__) && defined(__LP64__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 35)
 #include <sys/rseq.h>
 
 static inline struct rseq *percpu_rseq(void)
@@ -64,8 +65,7 @@ static inline bool percpu_replace(struct percpu_slot *slot, unsigned int cpu, vo
 {
 	struct rseq *rseq = percpu_rseq();
 
-	__asm__ goto volatile(
-		".pushsection __rseq_cs, \"aw\"\n\t"
+	__asm__ goto volatile(".pushsection __rseq_cs, \"aw\"\n\t"
 		".balign 32\n"
 		"3:\n\t"
 		".long 0, 0\n\t"

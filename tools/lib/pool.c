@@ -23,7 +23,9 @@
  * Address space for all objects is reserved when the pool is made and becomes usable bit
  * by bit, so that a number is an address, and a wrong pointer is seen to be wrong.
  */
-#define _GNU_SOURCE
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE	/* sched_getcpu(3) */
+#endif
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
@@ -59,8 +61,8 @@
  * then the head has changed, and what was read is not used.
  */
 struct node {
-	_Atomic uint32_t next;
-	_Atomic uint32_t depth;
+	atomic_uint next;
+	atomic_uint depth;
 };
 
 /*
@@ -69,7 +71,7 @@ struct node {
  * has gone and come back for one that has stayed, and trust the next one that it read.
  */
 struct stack {
-	_Atomic uint64_t head;
+	atomic_ullong head;
 };
 
 /**
@@ -118,13 +120,14 @@ struct chanfd_pool {
 	void (*init)(void *object);
 	char *objects;
 	struct node *nodes;
-	_Atomic uint64_t *slabs;
+	atomic_ullong *slabs;
 	size_t room;
 	unsigned int cpus;
 	unsigned int fast;
-	_Atomic uint32_t made __attribute__((__aligned__(CACHE_LINE)));
-	_Atomic uint32_t blanks;
-	_Atomic uint32_t cursor;
+
+	_Alignas(CACHE_LINE) atomic_uint made;
+	atomic_uint blanks;
+	atomic_uint cursor;
 	struct cache cache[];
 };
 
@@ -161,7 +164,7 @@ static uint32_t depth_of(struct chanfd_pool *p, uint64_t head)
 static void push(struct chanfd_pool *p, struct stack *stack, uint32_t number)
 {
 	struct node *node = &p->nodes[number];
-	uint64_t head = stack->head;
+	unsigned long long head = stack->head;
 
 	do {
 		atomic_store_explicit(&node->next, top_of(head), memory_order_relaxed);
@@ -174,7 +177,7 @@ static void push(struct chanfd_pool *p, struct stack *stack, uint32_t number)
 /* The number of an object, plus 1; 0 if there is none. */
 static uint32_t pop(struct chanfd_pool *p, struct stack *stack)
 {
-	uint64_t head = stack->head;
+	unsigned long long head = stack->head;
 
 	while (top_of(head)) {
 		uint32_t next = p->nodes[top_of(head) - 1].next;
@@ -188,7 +191,7 @@ static uint32_t pop(struct chanfd_pool *p, struct stack *stack)
 /* All of it: the number of the first, plus 1, and so on. */
 static uint32_t pop_all(struct stack *stack)
 {
-	uint64_t head = stack->head;
+	unsigned long long head = stack->head;
 
 	while (top_of(head) &&
 	       !atomic_compare_exchange_weak(&stack->head, &head, changed(head, 0)))
@@ -215,7 +218,7 @@ static bool claim_blanks(struct chanfd_pool *p, uint32_t n)
 static void offer(struct chanfd_pool *p, uint32_t slab)
 {
 	uint32_t n = 1U << p->slab_order;
-	uint64_t word = all_blank(p);
+	unsigned long long word = all_blank(p);
 
 	if (!claim_blanks(p, n))
 		return;
@@ -233,7 +236,7 @@ static void put_blank(struct chanfd_pool *p, uint32_t number)
 {
 	uint32_t slab = number >> p->slab_order;
 	uint64_t bit = UINT64_C(1) << (number - (slab << p->slab_order));
-	uint64_t word = p->slabs[slab] |= bit;
+	uint64_t word = atomic_fetch_or(&p->slabs[slab], bit) | bit;
 
 	p->blanks++;
 	if (word == all_blank(p))
@@ -248,7 +251,7 @@ static uint32_t get_blank(struct chanfd_pool *p)
 	if (!claim_blanks(p, 1))
 		return 0;
 	for (;; slab++) {
-		uint64_t word;
+		unsigned long long word;
 
 		if (slab >= p->made >> p->slab_order)
 			slab = 0;
@@ -279,7 +282,7 @@ static int usable(void *array, size_t element, size_t from, size_t to)
 static int grow(struct chanfd_pool *p)
 {
 	uint32_t made = p->made, slab = made >> p->slab_order, to = made, end;
-	size_t grow = (size_t)made * p->stride / 8;
+	size_t grow = p->stride * made / 8;
 
 	if (made == p->max) {
 		errno = ENOMEM;
@@ -289,7 +292,7 @@ static int grow(struct chanfd_pool *p)
 		grow = GROWTH;
 	do {
 		to += 1U << p->slab_order;
-	} while (to < p->max && (to - made) * p->stride < grow);
+	} while (to < p->max && p->stride * (to - made) < grow);
 	end = to >> p->slab_order;
 
 	if (usable(p->objects, p->stride, made, to) ||
@@ -390,7 +393,7 @@ static uint32_t number_of(struct chanfd_pool *p, void *object)
 	size_t offset = (uintptr_t)object - (uintptr_t)p->objects;
 	uint32_t handed_out = HANDED_OUT;
 
-	if (offset >= p->made * p->stride || offset % p->stride)
+	if (offset >= p->stride * p->made || offset % p->stride)
 		return UINT32_MAX;
 	if (p->flags & CHANFD_POOL_CHECK &&
 	    !atomic_compare_exchange_strong(&p->nodes[offset / p->stride].depth, &handed_out, 0))
@@ -465,7 +468,7 @@ void chanfd_pool_trim(struct chanfd_pool *p)
 
 void chanfd_pool_info(struct chanfd_pool *p, struct chanfd_pool_info *info)
 {
-	uint64_t made = p->made;
+	uint64_t all = p->made, idle;
 	unsigned int cpu;
 
 	info->cached = 0;
@@ -477,7 +480,8 @@ void chanfd_pool_info(struct chanfd_pool *p, struct chanfd_pool_info *info)
 			depth_of(p, cache->victims.head);
 	}
 	info->blank = p->blanks;
-	info->lent = made > info->cached + info->blank ? made - info->cached - info->blank : 0;
+	idle = info->cached + info->blank;
+	info->lent = all > idle ? all - idle : 0;
 }
 
 static size_t round_up(size_t n, size_t unit)
@@ -543,7 +547,7 @@ struct chanfd_pool *chanfd_pool(size_t size, unsigned int flags, void (*init)(vo
 		return NULL;
 	}
 	layout.nodes = (struct node *)(start + head);
-	layout.slabs = (_Atomic uint64_t *)(start + head + nodes);
+	layout.slabs = (atomic_ullong *)(start + head + nodes);
 	layout.objects = start + head + nodes + slabs;
 	if (!(flags & CHANFD_POOL_CHECK) && !race_detector() && percpu_works())
 		layout.fast = layout.cpus;
