@@ -30,7 +30,8 @@ struct result {
 	uint64_t lines;
 };
 
-static int jobs[2], results[2], members;
+static int jobs, results, members;
+static pid_t parent;
 
 static int count_lines(const char *path, uint64_t *lines)
 {
@@ -46,22 +47,28 @@ static int count_lines(const char *path, uint64_t *lines)
 	return size ? errno : 0;
 }
 
-/* Returns 0 or errno. */
+/* Returns 0 or errno. Without the parent there is nothing to do. */
 static int work(char **paths)
 {
+	const struct chanfd_opt opt = { .context = chanfd_context_parent_process(-1, parent) };
 	struct result result;
 	int more;
 
+	if (opt.context < 0)
+		return errno;
 	for (;;) {
 		chanfd_auto int lease = -1;
 
 		result = (struct result){ 0 };
-		more = chanfd_recv_leased(jobs[0], &result.job, sizeof(result.job), &lease, NULL,
+		more = chanfd_recv_leased(jobs, &result.job, sizeof(result.job), &lease, &opt,
 					  NULL);
 		if (more != 1)
 			return more ? errno : 0;
 		result.error = count_lines(paths[result.job], &result.lines);
-		if (chanfd_put(results[1], result, NULL) || chanfd_commit(lease))
+		/* Closed: all results are there, this one for the second time. */
+		if (chanfd_put(results, result, &opt) && errno != EPIPE)
+			return errno;
+		if (chanfd_commit(lease))
 			return errno;
 	}
 }
@@ -76,10 +83,9 @@ static void start_worker(char **paths)
 	if (pid)
 		return;
 	prctl(PR_SET_NAME, "superv-worker");
-	/* So that it is told if the parent dies. */
-	close(jobs[1]);
-	close(results[0]);
-	chanfd_token_done(token, work(paths));
+	if (work(paths))
+		err(1, "worker");
+	chanfd_token_done(token, 0);
 	_exit(0);
 }
 
@@ -92,8 +98,9 @@ static void replace(unsigned int dead, char **paths)
 
 		if (pid < 0)
 			err(1, "wait");
-		warnx("worker %d died: %s", pid,
-		      WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "it exited");
+		if (!WIFSIGNALED(status))
+			errx(1, "a worker cannot go on");
+		warnx("worker %d died: %s", pid, strsignal(WTERMSIG(status)));
 		start_worker(paths);
 	}
 }
@@ -122,9 +129,11 @@ int main(int argc, char **argv)
 
 	if (workers <= 0)
 		errx(2, "usage: supervise WORKERS FILE...\nCounts the lines of each FILE.");
+	parent = getpid();
 	members = chanfd_waitgroup(0, "workers");
-	if (members < 0 || chanfd_channel_pair(jobs, sizeof(job), 0, 0, "jobs") ||
-	    chanfd_channel_pair(results, sizeof(result), 0, 0, "results"))
+	jobs = chanfd_make(int, 0);
+	results = chanfd_make(struct result, 0);
+	if (members < 0 || jobs < 0 || results < 0)
 		errx(1, "%s", chanfd_strerror_hint(errno));
 	done = calloc((size_t)n, sizeof(*done));
 	if (!done)
@@ -139,9 +148,9 @@ int main(int argc, char **argv)
 	while (left) {
 		enum { RESULT, DEATH, JOB };
 
-		switch (chanfd_select_of(NULL, &out, CHANFD_RECV(results[0], &result),
+		switch (chanfd_select_of(NULL, &out, CHANFD_RECV(results, &result),
 					 CHANFD_BROKEN(members, dead),
-					 CHANFD_SEND(job < n ? jobs[1] : -1, &job))) {
+					 CHANFD_SEND(job < n ? jobs : -1, &job))) {
 		case RESULT:
 			left -= done[result.job].job < 0;
 			done[result.job] = result;
@@ -157,8 +166,8 @@ int main(int argc, char **argv)
 			err(1, "select");
 		}
 	}
-	chanfd_close(jobs[1], 0);
-	chanfd_close(results[1], 0);
+	chanfd_close(jobs, 0);
+	chanfd_close(results, 0);
 	while (wait(NULL) > 0)
 		;
 	n = show(done, n, paths);
