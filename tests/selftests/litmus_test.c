@@ -6,6 +6,8 @@
  * Each test repeats its pattern for some seconds. The two sides run freely
  * against each other: nothing but the edge under test orders them.
  */
+#include <sched.h>
+
 #include "helpers.h"
 
 #define HOW_LONG	(2 * SEC)
@@ -565,6 +567,181 @@ TEST_F(death, last_words_are_heard)
 		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
 	}
 	EXPECT_EQ(0, wrong);
+}
+
+/*
+ * H12. Two cells of numbers, each stored by one of two parties and read by the other, by a
+ * load or from the mapping. In @words is what they find by plain reads.
+ */
+struct pair {
+	int cell[2];
+	const struct chanfd_cell_page *page[2];
+	bool mapped;
+	uint64_t rounds;
+	uint64_t words[2];
+	uint64_t seen[2];
+	atomic_ulong arrived;
+};
+
+static uint64_t number_in(struct pair *pair, int i)
+{
+	uint64_t number;
+
+	if (!pair->mapped || chanfd_cell_read(pair->page[i], &number, sizeof(number), NULL) < 0)
+		if (chanfd_load(pair->cell[i], &number, sizeof(number), NULL) < 0)
+			err(1, "chanfd_load");
+	return number;
+}
+
+static void set_number(struct pair *pair, int i, uint64_t number)
+{
+	if (chanfd_store(pair->cell[i], &number, sizeof(number), NULL))
+		err(1, "chanfd_store");
+}
+
+/* Until the other has stored @number, or is gone. */
+static bool wait_for_number(struct pair *pair, int i, uint64_t number)
+{
+	uint64_t give_up = now() + BOUND;
+
+	while (number_in(pair, i) != number) {
+		if (now() > give_up)
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
+FIXTURE(cells) {
+	struct pair *pair;
+};
+
+FIXTURE_VARIANT(cells) {
+	bool process;
+	bool mapped;
+};
+
+FIXTURE_VARIANT_ADD(cells, threads) {
+	.process = false, .mapped = false,
+};
+
+FIXTURE_VARIANT_ADD(cells, threads_mapped) {
+	.process = false, .mapped = true,
+};
+
+FIXTURE_VARIANT_ADD(cells, processes) {
+	.process = true, .mapped = false,
+};
+
+FIXTURE_VARIANT_ADD(cells, processes_mapped) {
+	.process = true, .mapped = true,
+};
+
+FIXTURE_SETUP(cells)
+{
+	struct pair *pair = shared(sizeof(*pair));
+	int i;
+
+	pair->mapped = variant->mapped;
+	for (i = 0; i < 2; i++) {
+		pair->cell[i] = chanfd_cell(sizeof(uint64_t), 0, "litmus");
+		ASSERT_LE(0, pair->cell[i]);
+		pair->page[i] = chanfd_cell_map(pair->cell[i]);
+		ASSERT_NE(NULL, pair->page[i]);
+		set_number(pair, i, 0);
+	}
+	self->pair = pair;
+}
+
+FIXTURE_TEARDOWN(cells)
+{
+	close(self->pair->cell[0]);
+	close(self->pair->cell[1]);
+}
+
+/* The end of it. */
+#define LAST	UINT64_MAX
+
+static long run_reply(struct party *me)
+{
+	struct pair *pair = me->arg;
+	uint64_t i, wrong = 0;
+
+	for (i = 1;; i++) {
+		while (number_in(pair, 0) < i)
+			sched_yield();
+		if (number_in(pair, 0) == LAST)
+			return wrong;
+		wrong += pair->words[0] != i;
+		pair->words[1] = i;
+		set_number(pair, 1, i);
+	}
+}
+
+/* What was written before a store is seen by whoever finds it. */
+TEST_F(cells, store_before_load)
+{
+	struct party *p = party_new(variant->process, run_reply, -1);
+	struct pair *pair = self->pair;
+	uint64_t i, start = now(), wrong = 0;
+
+	p->arg = pair;
+	party_start(p);
+	for (i = 1; i <= (uint64_t)LEAST || !time_is_up(start); i++) {
+		pair->words[0] = i;
+		set_number(pair, 0, i);
+		ASSERT_TRUE(wait_for_number(pair, 1, i));
+		wrong += pair->words[1] != i;
+	}
+	set_number(pair, 0, LAST);
+	EXPECT_EQ(0, party_join(p));
+	EXPECT_EQ(0, wrong);
+	TH_LOG("%lu rounds", i);
+}
+
+/* Begin and end each round together. */
+static void meet(struct pair *pair, uint64_t n)
+{
+	pair->arrived++;
+	while (pair->arrived < 2 * n)
+		sched_yield();
+}
+
+/* Store one's own, then look at the other's. */
+static void store_and_look(struct pair *pair, int mine, uint64_t round)
+{
+	meet(pair, 2 * round - 1);
+	set_number(pair, mine, round);
+	pair->seen[mine] = number_in(pair, !mine);
+	meet(pair, 2 * round);
+}
+
+static long run_store_and_look(struct party *me)
+{
+	struct pair *pair = me->arg;
+	uint64_t i;
+
+	for (i = 1; i <= pair->rounds; i++)
+		store_and_look(pair, 1, i);
+	return 0;
+}
+
+/* One of two stores is the first: so one of the two who look afterwards sees both. */
+TEST_F(cells, one_order)
+{
+	struct party *p = party_new(variant->process, run_store_and_look, -1);
+	struct pair *pair = self->pair;
+	uint64_t i, neither = 0;
+
+	pair->rounds = 4 * LEAST;
+	p->arg = pair;
+	party_start(p);
+	for (i = 1; i <= pair->rounds; i++) {
+		store_and_look(pair, 0, i);
+		neither += pair->seen[0] < i && pair->seen[1] < i;
+	}
+	EXPECT_EQ(0, party_join(p));
+	EXPECT_EQ(0, neither);
 }
 
 TEST_HARNESS_MAIN
