@@ -6,6 +6,8 @@
 #include "numbers.h"
 
 #include <arpa/inet.h>
+#include <linux/bpf.h>
+#include <linux/btf.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -862,8 +864,8 @@ TEST_F(fds, leased)
 	close(p.lease);
 	EXPECT_FALSE(released(witness[0]));
 	EXPECT_EQ(1, info_of(self->get).files);
-	EXPECT_EQ(EMSGSIZE, errno_of(chanfd_recv_leased(self->get, &v, 8, &lease, &nonblock,
-						     NULL)));
+	EXPECT_EQ(EMSGSIZE,
+		  errno_of(chanfd_recv_leased(self->get, &v, 8, &lease, &nonblock, NULL)));
 	p.lease = -1;
 	p.nr_fds = 2;
 	EXPECT_EQ(0, chanfd_select(&c, 1, &nonblock, &out));
@@ -970,6 +972,132 @@ TEST_F(fds, unix_sockets)
 	close(a[1]);
 	close(socket[0]);
 	close(socket[1]);
+}
+
+/* Security modules */
+
+/* The id of the function @name in @btf, the kernel's types (see its btf.rst); or 0. */
+static unsigned int btf_function(const char *btf, const char *name)
+{
+	static const unsigned int tail[32] = {
+		[BTF_KIND_INT] = 4, [BTF_KIND_ARRAY] = 12, [BTF_KIND_VAR] = 4,
+		[BTF_KIND_DECL_TAG] = 4,
+	};
+	static const unsigned int each[32] = {
+		[BTF_KIND_STRUCT] = 12, [BTF_KIND_UNION] = 12, [BTF_KIND_ENUM] = 8,
+		[BTF_KIND_FUNC_PROTO] = 8, [BTF_KIND_DATASEC] = 12, [BTF_KIND_ENUM64] = 12,
+	};
+	const struct btf_header *head = (const void *)btf;
+	const char *next = btf + head->hdr_len + head->type_off, *end = next + head->type_len;
+	const char *strings = btf + head->hdr_len + head->str_off;
+	unsigned int id;
+
+	for (id = 1; next < end; id++) {
+		const struct btf_type *type = (const void *)next;
+		unsigned int kind = BTF_INFO_KIND(type->info);
+
+		if (kind == BTF_KIND_FUNC && !strcmp(strings + type->name_off, name))
+			return id;
+		next += sizeof(*type) + tail[kind] + each[kind] * BTF_INFO_VLEN(type->info);
+	}
+	return 0;
+}
+
+/* As a security module, forbid @process to receive files, until what is returned is
+ * closed; -1 if this kernel takes no such module.
+ */
+static int forbid_files(pid_t process)
+{
+	const struct bpf_insn program[] = {
+		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_get_current_pid_tgid },
+		{ .code = BPF_ALU64 | BPF_RSH | BPF_K, .dst_reg = BPF_REG_0, .imm = 32 },
+		{ .code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = BPF_REG_0, .imm = process,
+		  .off = 2 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -EACCES },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr load = {
+		.prog_type = BPF_PROG_TYPE_LSM,
+		.expected_attach_type = BPF_LSM_MAC,
+		.insns = (uintptr_t)program,
+		.insn_cnt = sizeof(program) / sizeof(*program),
+		.license = (uintptr_t)"GPL",
+	};
+	union bpf_attr attach = { 0 };
+	static char btf[32 << 20];
+	FILE *types = fopen("/sys/kernel/btf/vmlinux", "re");
+	int link;
+
+	if (!types)
+		return -1;
+	if (fread(btf, 1, sizeof(btf), types) == sizeof(btf))
+		errx(1, "the kernel's types are too many");
+	fclose(types);
+	load.attach_btf_id = btf_function(btf, "bpf_lsm_file_receive");
+	attach.raw_tracepoint.prog_fd = syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load));
+	if ((int)attach.raw_tracepoint.prog_fd < 0)
+		return -1;
+	link = syscall(SYS_bpf, BPF_RAW_TRACEPOINT_OPEN, &attach, sizeof(attach));
+	close(attach.raw_tracepoint.prog_fd);
+	return link;
+}
+
+/* Is what such a module says heeded here, by Unix sockets for one? */
+static bool modules_work(void)
+{
+	int file = eventfd(0, EFD_CLOEXEC), module = forbid_files(getpid()), socket[2], fd;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socket))
+		err(1, "socketpair");
+	pass(socket[0], file);
+	fd = taken(socket[1]);
+	close(module);
+	close(fd);
+	close(socket[0]);
+	close(socket[1]);
+	close(file);
+	return fd < 0;
+}
+
+static long run_get_file(struct party *me)
+{
+	unsigned int n = 1;
+	int fd;
+
+	return chanfd_recv_fds(me->fd, &me->value, 8, &fd, &n, NULL, NULL);
+}
+
+/* What one forbids stays in the channel, for whoever may have it. */
+TEST_F(fds, security_module)
+{
+	int file = eventfd(0, EFD_CLOEXEC), module, fd;
+	unsigned int open;
+	struct party *p;
+	uint64_t v;
+
+	if (!modules_work())
+		SKIP(return, "this kernel takes no security modules of BPF");
+	p = party_start(party_new(variant->process, run_get_file, self->get));
+	ASSERT_TRUE(receivers_wait(self->get, 1));
+	module = forbid_files(variant->process ? p->tid : getpid());
+	ASSERT_LE(0, module);
+	open = open_descriptors();
+	ASSERT_EQ(0, put_fd(self->put, 5, file));
+	EXPECT_EQ(EACCES, errno_of(party_join(p)));
+	EXPECT_EQ(open, open_descriptors());
+	EXPECT_EQ(1, info_of(self->get).len);
+	EXPECT_EQ(1, info_of(self->get).files);
+	EXPECT_EQ(1, info_of(self->get).returned);
+	close(module);
+
+	fd = get_fd(self->get, &v);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(5, v);
+	EXPECT_TRUE(same_file(file, fd));
+	close(fd);
+	close(file);
 }
 
 /* Memory that nobody can change */
