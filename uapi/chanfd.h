@@ -26,6 +26,8 @@
  *    Shorter than the first published version is ENOTTY.
  *  - Unknown flags and non-zero reserved fields are EINVAL.
  *  - A call that fails leaves the object as it was, and its outputs unwritten.
+ *  - A call that makes a handle fails with EMFILE or ENFILE (no descriptor is free),
+ *    ENOMEM, or EDQUOT (the user's limit of objects or of memory).
  *  - A deadline is an absolute CLOCK_MONOTONIC time in nanoseconds; 0 is none.
  *  - A context of -1 is none. A context that is done makes the call fail with
  *    ECANCELED or ETIMEDOUT, before anything else is tried.
@@ -755,7 +757,8 @@ struct chanfd_context_info {
 #define CHANFD_IOC_SELECT	_IOWR(CHANFD_IOC_MAGIC, 0x10, struct chanfd_select)
 #define CHANFD_IOC_INFO		_IOR(CHANFD_IOC_MAGIC, 0x11, struct chanfd_info)
 /* Takes CHANFD_READ | CHANFD_WRITE | CHANFD_NONBLOCK | CHANFD_INHERIT, returns
- * a new handle with these rights; more than this one has is EPERM. Not on a token.
+ * a new handle with these rights; more than this one has is EPERM. Not on a token or a
+ * lease.
  */
 #define CHANFD_IOC_REDUCE	_IOW(CHANFD_IOC_MAGIC, 0x12, __u32)
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * libchanfd: Go's channels, waitgroups and contexts as file descriptors.
+ * libchanfd: Go's channels, waitgroups, contexts, locks, conditions and atomic values as
+ * file descriptors, and what is made of them: groups of tasks, workers, object pools,
+ * semaphores and more.
  *
  * A handle is a file descriptor of an object in the kernel. Threads share it,
  * children inherit it, chanfd_hand() and chanfd_exec() give it to programs that
@@ -161,7 +163,7 @@ int chanfd_info(int fd, struct chanfd_info *info);
 
 /**
  * chanfd_reduce() - a new handle that may do less
- * @fd:		handle of a channel, a waitgroup or a context
+ * @fd:		handle of any type but a token or a lease
  * @rights:	CHANFD_READ, CHANFD_WRITE or both, and if wanted CHANFD_NONBLOCK
  *		and CHANFD_INHERIT, which are not taken over from @fd
  *
@@ -169,7 +171,8 @@ int chanfd_info(int fd, struct chanfd_info *info);
  * user of the object on its own: close it if only the new one is to count.
  *
  * Return: the new handle, O_CLOEXEC without CHANFD_INHERIT. EPERM (more than
- * @fd has), EINVAL (no right, or unknown flags), EMFILE, ENFILE, ENOMEM.
+ * @fd has), EINVAL (no right, or unknown flags), ENOTTY (a token, a lease), EMFILE,
+ * ENFILE, ENOMEM.
  */
 int chanfd_reduce(int fd, unsigned int rights);
 
@@ -481,9 +484,9 @@ int chanfd_recv_memfd(int ch, const void **data, size_t *size,
  * With descriptors, and as one of several things to wait for: CHANFD_RECV_PARCEL().
  *
  * Return: 1 for a message, 0 for the end. Errors as chanfd_recv(); EBADF or EINVAL
- * (@lease is not open, or is no lease of this channel's), ERANGE (it is committed), EOVERFLOW (it
- * has CHANFD_MAX_BATCH messages), EMFILE, ENFILE, ENOMEM, EDQUOT (the user's limit of objects
- * or of memory is reached): the message is the channel's again.
+ * (@lease is not open, or is no lease of this channel's), ERANGE (it is committed),
+ * EOVERFLOW (it has CHANFD_MAX_BATCH messages), EMFILE, ENFILE, ENOMEM, EDQUOT (the user's
+ * limit of objects or of memory is reached): the message is the channel's again.
  */
 int chanfd_recv_leased(int ch, void *buf, size_t size, int *lease,
 		       const struct chanfd_opt *opt, struct chanfd_received *r);
@@ -2202,8 +2205,8 @@ int chanfd_semaphore(struct chanfd_semaphore *sem, unsigned int size, unsigned i
  * A5).
  *
  * Return: the permit, a descriptor, O_CLOEXEC. EINVAL (@n: it could never succeed, rule
- * A4), EMFILE, ENFILE, EPIPE (somebody has closed the channel), the errors of waiting, ENOMEM and
- * EDQUOT also without having to wait (a permit is an object of the user's).
+ * A4), EMFILE, ENFILE, EPIPE (somebody has closed the channel), the errors of waiting,
+ * ENOMEM and EDQUOT also without having to wait (a permit is an object of the user's).
  */
 int chanfd_semaphore_acquire(const struct chanfd_semaphore *sem, unsigned int n,
 			     const struct chanfd_opt *opt);
@@ -2471,11 +2474,11 @@ static inline struct chanfd_case chanfd_case_changed(int fd, uint64_t known)
 /**
  * CHANFD_LOCK() - case: a lock is acquired, as chanfd_lock()
  *
- * Outcomes: EOWNERDEAD, the lock is held; ENOTRECOVERABLE.
+ * Out: error (EOWNERDEAD: the lock is held; ENOTRECOVERABLE: it is not).
  */
 #define CHANFD_LOCK(fd)		chanfd_case_of(fd, CHANFD_CASE_LOCK, 0, NULL, 0)
 
-/* CHANFD_RLOCK() - case: likewise as a reader, as chanfd_rlock() */
+/** CHANFD_RLOCK() - case: likewise as a reader, as chanfd_rlock() */
 #define CHANFD_RLOCK(fd)	chanfd_case_of(fd, CHANFD_CASE_READ_LOCK, 0, NULL, 0)
 
 /**
