@@ -949,6 +949,42 @@ TEST_F(lock, woken_one_leaves)
 	EXPECT_TRUE(is_unused(self->mutex));
 }
 
+/* Wants the lock all the time. */
+static long run_hog(struct party *me)
+{
+	struct record *r = me->arg;
+
+	for (r->count = 1; !r->go; sched_yield())
+		if (chanfd_lock(me->fd, NULL) || chanfd_unlock(me->fd))
+			return -1;
+	return 0;
+}
+
+/* M9: whoever waits gets in, however fast somebody else comes again. */
+TEST_F(lock, gets_past_a_hog)
+{
+	struct record *r = record_new(false);
+	struct party *hog[2];
+	int i;
+
+	if (lock_info(self->mutex).flags & CHANFD_BARGING)
+		SKIP(return, "this mode promises nothing");
+	for (i = 0; i < 2; i++) {
+		hog[i] = party_new(self->process, run_hog, self->mutex);
+		hog[i]->arg = r;
+		party_start(hog[i]);
+	}
+	ASSERT_TRUE(eventually(r->count));
+	for (i = 0; i < 20; i++) {
+		EXPECT_EQ(0, chanfd_lock(self->mutex, CHANFD_OPT(-1, 0, chanfd_deadline(BOUND))));
+		EXPECT_EQ(0, chanfd_unlock(self->mutex));
+	}
+	r->go = true;
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(0, party_join(hog[i]));
+	EXPECT_TRUE(is_unused(self->mutex));
+}
+
 /* tM5: only for information. */
 TEST_F(lock, woken_one_wins)
 {
@@ -1446,6 +1482,9 @@ TEST(page)
 	EXPECT_EQ(0, page->busy);
 	EXPECT_EQ(0, chanfd_lock_spin(lock, page, NULL));
 	EXPECT_NE(0, page->busy);
+	/* Not for long. */
+	EXPECT_EQ(EAGAIN, errno_of(chanfd_lock_spin(lock, page,
+						    CHANFD_OPT(-1, CHANFD_NONBLOCK, 0))));
 	EXPECT_EQ(0, chanfd_downgrade(lock));
 	EXPECT_NE(0, page->busy);
 	EXPECT_EQ(0, chanfd_runlock(lock));
