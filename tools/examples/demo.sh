@@ -41,8 +41,8 @@ nobody_left() {
 }
 
 cat <<END
-chanfd makes Go's channels, waitgroups and contexts file descriptors that
-processes share. This program uses them all:
+chanfd makes Go's channels, waitgroups, contexts, locks and more file
+descriptors that processes share. This program uses the first three:
 
             index                       one walker process, $workers workers that
   walker -----------> parent            hash, and a parent that prints. Every
