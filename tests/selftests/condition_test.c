@@ -310,28 +310,25 @@ TEST_F(scene, other_ends)
 
 	ASSERT_LE(0, ctx);
 	catch_signal(SIGUSR1, SA_RESTART);
-	for (way = 0; way < 3; way++) {
+	for (way = 0; way < 2; way++) {
 		p = waiter_new(self->process, self->s, 1);
 		if (way == 0)
-			p->opt.deadline = chanfd_deadline(20 * A_WHILE * SLOWNESS);
-		if (way == 1)
 			p->opt.context = ctx;
 		party_start(p);
 		ASSERT_TRUE(eventually(waiting(self->cond) == 1));
 		next = party_waits(self->process, self->s, 2);
 		ASSERT_EQ(0, chanfd_lock(self->lock, NULL));
-		ASSERT_TRUE(way == 0 || blocked(p));
-		if (way == 1)
+		ASSERT_TRUE(blocked(p));
+		if (way == 0)
 			chanfd_cancel(ctx, 0, NULL);
-		if (way == 2)
+		else
 			party_signal(p, SIGUSR1);
 		EXPECT_TRUE(eventually(lock_info(self->lock).waiting_writers == 1));
 		EXPECT_EQ(1, waiting(self->cond));
 		EXPECT_TRUE(!p->ended);
 		EXPECT_EQ(1, chanfd_signal(self->cond));
 		EXPECT_EQ(0, chanfd_unlock(self->lock));
-		EXPECT_EQ(way == 0 ? ETIMEDOUT : way == 1 ? ECANCELED : EINTR,
-			  errno_of(party_join(p)));
+		EXPECT_EQ(way == 0 ? ECANCELED : EINTR, errno_of(party_join(p)));
 		EXPECT_EQ(0, party_join(next));
 		EXPECT_EQ(way + 1, atomic_load(&self->s->count));
 	}
@@ -344,6 +341,23 @@ TEST_F(scene, other_ends)
 	EXPECT_EQ(CHANFD_LOCKED, lock_info(self->lock).state);
 	EXPECT_EQ(getpid(), lock_info(self->lock).holder);
 	EXPECT_EQ(0, waiting(self->cond));
+}
+
+/* Whenever the deadline passes: before, while or after others come to wait. */
+TEST_F(scene, times_out)
+{
+	struct party *p = waiter_new(self->process, self->s, 1), *next;
+
+	p->opt.deadline = chanfd_deadline(A_WHILE);
+	party_start(p);
+	next = party_start(waiter_new(self->process, self->s, 2));
+	EXPECT_EQ(ETIMEDOUT, errno_of(party_join(p)));
+	ASSERT_TRUE(eventually(waiting(self->cond) == 1));
+	EXPECT_TRUE(stays_blocked(next));
+	EXPECT_EQ(1, chanfd_signal(self->cond));
+	EXPECT_EQ(0, party_join(next));
+	EXPECT_EQ(1, atomic_load(&self->s->count));
+	EXPECT_EQ(0, lock_info(self->lock).state);
 }
 
 /* Nothing but a fatal signal ends the wait for the lock. */
