@@ -349,7 +349,7 @@ int chanfd_copy_out(struct chanfd_waiter *w, const void *data, u32 size)
 	return 0;
 }
 
-/* The same under a lock: memory that is not present is an error. */
+/* The same under a lock: where memory is not present, the bytes to be made so. */
 static int copy_out_atomic(struct chanfd_waiter *w, const void *data, u32 size)
 {
 	int err;
@@ -357,8 +357,7 @@ static int copy_out_atomic(struct chanfd_waiter *w, const void *data, u32 size)
 	pagefault_disable();
 	err = chanfd_copy_out(w, data, size);
 	pagefault_enable();
-	w->recv.wanted = size;
-	return err;
+	return err == -EFAULT ? size : err;
 }
 
 /* The first messages of the FIFO go straight to where the caller wants them: as many
@@ -376,7 +375,7 @@ static int recv_first(struct channel *ch, struct chanfd_waiter *w, struct list_h
 		if (err)
 			return err;
 		if (!w->moved)
-			w->recv.redelivered = msg->redelivered;
+			w->redelivered = msg->redelivered;
 		consumed(ch, w, msg->seq, 1);
 		w->recv.bytes += msg->size;
 		list_add_tail(&take_box(ch)->node, emptied);
@@ -545,7 +544,7 @@ static int recv_attempt(struct chanfd_waiter *w, bool park)
 	if (!park)
 		return recv_now(ch, w);
 	spin_lock(&ch->obj.lock);
-	if (recv_ready(w)) {
+	if (recv_looks_ready(ch)) {
 		recv_parked(ch, w);
 	} else {
 		chanfd_park(&ch->receivers, w);
@@ -556,15 +555,14 @@ static int recv_attempt(struct chanfd_waiter *w, bool park)
 }
 
 /* Makes present what copy_out_atomic() did not find, if it exists. */
-static int recv_fault_in(struct chanfd_waiter *w)
+static int recv_fault_in(struct chanfd_waiter *w, size_t bytes)
 {
 	size_t missing;
 
 	if (w->recv.iter)
-		missing = fault_in_iov_iter_writeable(w->recv.iter, w->recv.wanted);
+		missing = fault_in_iov_iter_writeable(w->recv.iter, bytes);
 	else
-		missing = fault_in_safe_writeable(w->recv.buf + w->recv.bytes,
-						  w->recv.wanted);
+		missing = fault_in_safe_writeable(w->recv.buf + w->recv.bytes, bytes);
 	return missing ? -EFAULT : 0;
 }
 

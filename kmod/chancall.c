@@ -63,7 +63,7 @@ int chanfd_recv_finish(struct chanfd_waiter *w)
 	w->moved = 1;
 	w->recv.bytes = size;
 	if (msg) {
-		w->recv.redelivered = msg->redelivered;
+		w->redelivered = msg->redelivered;
 		chanfd_message_free(msg);
 	}
 	return 0;

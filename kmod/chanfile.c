@@ -294,7 +294,7 @@ static int tell_received(const struct chanfd_waiter *w, u32 n, struct transfer *
 
 	t->size = w->recv.bytes;
 	t->seq = w->number;
-	t->redelivered = w->recv.redelivered;
+	t->redelivered = w->redelivered;
 	if (x->sizes && copy_to_user(u64_to_user_ptr(t->sizes), x->sizes, n * sizeof(u32)))
 		return -EFAULT;
 	return CHANFD_PUT_ARG(t, cmd, arg);

@@ -279,11 +279,14 @@ static void lock_undo(struct chanfd_waiter *w)
 	chanfd_lock_wake(lock, &wake);
 }
 
+/* Unless it got it, the lock may be for somebody else now. */
 static void lock_left(struct chanfd_waiter *w)
 {
 	struct lock *lock = to_lock(w->obj);
 	struct wakeups wake = WAKEUPS_INIT(wake);
 
+	if (w == w->call->fired)
+		return;
 	spin_lock(&lock->obj.lock);
 	if (lock->woken == w)
 		lock->woken = NULL;

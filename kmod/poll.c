@@ -13,7 +13,7 @@
 #include "compat.h"
 #include "wait.h"
 
-/* One wait queue of the file; in @w->poll.entries until chanfd_poll_leave(). */
+/* One wait queue of the file; in @w->poll.entries until poll_left(). */
 struct chanfd_poll_entry {
 	struct wait_queue_entry wait;
 	wait_queue_head_t *head;
@@ -90,20 +90,7 @@ static void poll_poked(struct chanfd_waiter *w)
 	chanfd_commit(w);
 }
 
-static const struct chanfd_waiter_ops poll_ops = {
-	.ready = poll_ready,
-	.attempt = poll_attempt,
-	.poked = poll_poked,
-};
-
-void chanfd_poll_case(struct chanfd_waiter *w, __poll_t events)
-{
-	w->ops = &poll_ops;
-	w->poll.events = events | EPOLLERR | EPOLLHUP;
-	chanfd_consider(w, poll_ready(w));
-}
-
-void chanfd_poll_leave(struct chanfd_waiter *w)
+static void poll_left(struct chanfd_waiter *w)
 {
 	struct chanfd_poll_entry *entry;
 
@@ -112,4 +99,18 @@ void chanfd_poll_leave(struct chanfd_waiter *w)
 		remove_wait_queue(entry->head, &entry->wait);
 		kfree(entry);
 	}
+}
+
+static const struct chanfd_waiter_ops poll_ops = {
+	.ready = poll_ready,
+	.attempt = poll_attempt,
+	.poked = poll_poked,
+	.left = poll_left,
+};
+
+void chanfd_poll_case(struct chanfd_waiter *w, __poll_t events)
+{
+	w->ops = &poll_ops;
+	w->poll.events = events | EPOLLERR | EPOLLHUP;
+	chanfd_consider(w, poll_ready(w));
 }

@@ -17,6 +17,9 @@
 /* This many need no allocation. */
 #define CASES_ON_STACK	4
 
+/* Memory for many comes in powers of two, and all of it is zeroed. */
+static_assert(sizeof(struct chanfd_waiter) <= 128);
+
 /* User's cases are fetched by as many as this. */
 #define FETCH		32
 
@@ -183,14 +186,25 @@ static int set_up(struct chanfd_waiter *w, struct chanfd_call *call,
 	return err;
 }
 
-/* Undoes set_up(), whether it failed or not. */
-static void tear_down(struct chanfd_waiter *w)
+/* Frees what a case keeps. */
+static void unload(struct chanfd_waiter *w)
 {
 	if (w->op == CHANFD_CASE_SEND && w->ops && w->ops != &never_ops)
 		chanfd_send_unload(w);
 	else if (w->op == CHANFD_CASE_RECV && w->recv.taken)
 		chanfd_recv_unload(w);
-	fdput(w->fd);
+}
+
+/* Undoes set_up() of the first @made cases, whether it failed or not. */
+static void tear_down(struct chanfd_call *call, u32 made)
+{
+	struct chanfd_waiter *w, *end = call->waiters + made;
+
+	if (call->kept)
+		for (w = call->waiters; w < end; w++)
+			unload(w);
+	for (w = call->waiters; w < end; w++)
+		fdput(w->fd);
 }
 
 /* Counts in @made how many must be torn down. */
@@ -218,7 +232,7 @@ static void tell(const struct chanfd_waiter *w, int error, struct chanfd_select 
 	s->error = -error;
 	s->ok = 0;
 	s->size = 0;
-	s->status = w->status;
+	s->status = 0;
 	s->number = 0;
 	if (error && w->op != CHANFD_CASE_WAIT)
 		return;
@@ -229,6 +243,10 @@ static void tell(const struct chanfd_waiter *w, int error, struct chanfd_select 
 		break;
 	case CHANFD_CASE_WAIT:
 		s->size = w->moved;
+		s->status = w->status;
+		break;
+	case CHANFD_CASE_DONE:
+		s->status = w->status;
 		break;
 	case CHANFD_CASE_POLL:
 		s->size = mangle_poll(w->poll.revents);
@@ -262,7 +280,6 @@ long chanfd_select_ioctl(unsigned int cmd, void __user *arg)
 	struct chanfd_waiter limit __uninitialized;
 	u8 slot[CHANFD_SLOT_MAX] __uninitialized;
 	struct chanfd_call call = { .waiters = some, .slot = slot };
-	struct chanfd_waiter *w;
 	struct chanfd_select s;
 	u32 made;
 	int err;
@@ -299,8 +316,7 @@ long chanfd_select_ioctl(unsigned int cmd, void __user *arg)
 	err = run(&call, &s, cmd, arg);
 	chanfd_limit_put(call.context);
 out_tear_down:
-	for (w = call.waiters; made--; w++)
-		tear_down(w);
+	tear_down(&call, made);
 	if (call.waiters != some)
 		kvfree(call.waiters);
 	return err;

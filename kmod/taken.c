@@ -149,7 +149,7 @@ static int tell_parcel(const struct taken *t, const struct chanfd_waiter *w)
 	if (!p)
 		return 0;
 	if (put_user(t->nr_fds, &p->nr_fds) ||
-	    put_user(w->recv.redelivered, &p->redelivered))
+	    put_user(w->redelivered, &p->redelivered))
 		return -EFAULT;
 	return t->leased && put_user(t->lease_fd, &p->lease) ? -EFAULT : 0;
 }
@@ -186,7 +186,7 @@ int chanfd_taken_finish(struct chanfd_waiter *w)
 		return w->error;
 	t->nr = w->moved;
 	t->bytes = w->recv.bytes + t->nr * sizeof(struct chanfd_message);
-	w->recv.redelivered = first_message(t)->redelivered;
+	w->redelivered = first_message(t)->redelivered;
 	if (fatal_signal_pending(current))
 		err = -EINTR;	/* nobody would ever see it */
 	else	/* what writes to the caller's memory comes last */

@@ -57,6 +57,7 @@
  */
 
 #include <linux/list.h>
+#include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -309,8 +310,8 @@ int chanfd_attempt(struct chanfd_waiter *w)
 {
 	int err;
 
-	while ((err = w->ops->attempt(w, false)) == -EFAULT) {
-		err = w->ops->fault_in(w);
+	while ((err = w->ops->attempt(w, false)) > 0) {
+		err = w->ops->fault_in(w, err);
 		if (err)
 			break;
 		if (signal_pending(current))
@@ -318,6 +319,15 @@ int chanfd_attempt(struct chanfd_waiter *w)
 		cond_resched();
 	}
 	return err;
+}
+
+/* Of the cases that look ready the nth replaces the choice with a chance of 1/n. */
+void chanfd_choose(struct chanfd_waiter *w)
+{
+	struct chanfd_call *call = w->call;
+
+	if (!call->ready++ || (!call->ordered && !get_random_u32_below(call->ready)))
+		call->choice = w;
 }
 
 static void choose_again(struct chanfd_call *call)
@@ -480,17 +490,17 @@ static void wait_until_done(struct chanfd_call *call)
 	__set_current_state(TASK_RUNNING);
 }
 
-static void leave(struct chanfd_waiter *w)
+static inline void leave(struct chanfd_waiter *w)
 {
-	if (!w->obj) {
-		chanfd_poll_leave(w);
-		return;
+	struct chanfd_object *obj = w->obj;
+
+	if (obj) {
+		spin_lock(&obj->lock);
+		if (w->queue)
+			queue_remove(w);
+		spin_unlock(&obj->lock);
 	}
-	spin_lock(&w->obj->lock);
-	if (w->queue)
-		queue_remove(w);
-	spin_unlock(&w->obj->lock);
-	if (w->ops->left && w != w->call->fired)
+	if (w->ops->left)
 		w->ops->left(w);
 }
 

@@ -7,7 +7,6 @@
 
 #include <linux/ktime.h>
 #include <linux/list.h>
-#include <linux/random.h>
 #include <linux/spinlock.h>
 #include <linux/uio.h>
 
@@ -37,20 +36,20 @@ struct chanfd_queue {
  * struct chanfd_waiter_ops - what an object does for those who wait at it
  * @ready:	a hint, without locks: may attempt() succeed?
  * @attempt:	under the object's lock: if it can be done, commit and do it, else
- *		if @park put the waiter on the object's queue. %-EFAULT asks for
+ *		if @park put the waiter on the object's queue. More than 0 asks for
  *		@fault_in and another attempt; only without @park.
- * @fault_in:	make the memory that attempt() stumbled over present
+ * @fault_in:	make as many bytes present as attempt() says are missing
  * @poked:	the call was poked, and @ready() says yes: if it can be done from where
  *		the waiter is parked, commit and do it; NULL for what is never poked
  * @undo:	the case went ahead while the call slept, but its task is being killed and
  *		will never know; no locks are held; may be NULL
- * @left:	the waiter has left without going ahead, and what was kept for it is for
- *		others now; no locks are held; may be NULL
+ * @left:	the waiter is not on the object's queue any more, whether it has gone ahead
+ *		or not; no locks are held; may be NULL
  */
 struct chanfd_waiter_ops {
 	bool (*ready)(struct chanfd_waiter *w);
 	int (*attempt)(struct chanfd_waiter *w, bool park);
-	int (*fault_in)(struct chanfd_waiter *w);
+	int (*fault_in)(struct chanfd_waiter *w, size_t bytes);
 	void (*poked)(struct chanfd_waiter *w);
 	void (*undo)(struct chanfd_waiter *w);
 	void (*left)(struct chanfd_waiter *w);
@@ -67,6 +66,7 @@ struct chanfd_waiter_ops {
  * @committed:	it went ahead, and there was no call
  * @error:	outcome: what the operation alone would have failed with, or 0
  * @status:	outcome: a waitgroup's first error, a context's cause
+ * @redelivered: outcome: how often the first message received came back from a lease
  * @moved:	outcome: messages moved; of a waitgroup, broken members
  * @count:	messages to move at the most
  * @number:	outcome: a message's, or a round's
@@ -82,7 +82,10 @@ struct chanfd_waiter {
 	struct fd fd;		/* a select's: holds @obj or the foreign file */
 	u64 number;
 	int error;
-	int status;
+	union {
+		int status;
+		u32 redelivered;
+	};
 	u32 moved;
 	u16 count;
 	u8 op;			/* a select's: CHANFD_CASE_* */
@@ -99,8 +102,6 @@ struct chanfd_waiter {
 			void __user *buf;	/* NULL: nowhere */
 			u32 room;		/* there */
 			u32 bytes;		/* outcome: used of it */
-			u32 wanted;		/* for the message that did not get in */
-			u32 redelivered;	/* outcome: of the first message */
 			u32 *sizes;		/* outcome, of each message; may be NULL */
 			struct taken *taken;	/* messages go there first; or NULL */
 		} recv;
@@ -181,6 +182,7 @@ struct chanfd_call {
 	struct task_struct *task;
 };
 
+void chanfd_choose(struct chanfd_waiter *w);
 int chanfd_attempt(struct chanfd_waiter *w);
 struct chanfd_waiter *chanfd_call_run(struct chanfd_call *call);
 int chanfd_call_wait(struct chanfd_call *call);
@@ -204,13 +206,8 @@ void chanfd_release_all(struct chanfd_object *obj, struct list_head *list,
 /* Lets a case be chosen that looks ready: all that do have the same chance. */
 static inline void chanfd_consider(struct chanfd_waiter *w, bool ready)
 {
-	struct chanfd_call *call = w->call;
-
-	if (!ready)
-		return;
-	/* The nth replaces the choice with a chance of 1/n. */
-	if (!call->ready++ || (!call->ordered && !get_random_u32_below(call->ready)))
-		call->choice = w;
+	if (ready)
+		chanfd_choose(w);
 }
 
 /**
@@ -276,7 +273,6 @@ void chanfd_context_case(struct chanfd_waiter *w, bool drained);
 int chanfd_lock_case(struct chanfd_waiter *w, bool shared);
 void chanfd_change_case(struct chanfd_waiter *w, u64 known);
 void chanfd_poll_case(struct chanfd_waiter *w, __poll_t events);
-void chanfd_poll_leave(struct chanfd_waiter *w);
 
 /* A context that limits a call: one more case, which holds its file. */
 struct chanfd_waiter *chanfd_limit_get(struct chanfd_waiter *limit, s32 context);

@@ -56,6 +56,7 @@ typedef __s64 s64;
 #define likely(x)		(x)
 #define unlikely(x)		(x)
 #define BUILD_BUG_ON(x)		_Static_assert(!(x), #x)
+#define static_assert(x)		_Static_assert(x, #x)
 
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define offsetofend(type, m)	(offsetof(type, m) + sizeof(((type *)0)->m))
