@@ -39,7 +39,7 @@ static const char * const wrongs[] = {
 	[BACK] = "a version goes back",
 };
 
-static unsigned int generations, killed;
+static unsigned int generations, killed, stored;
 
 static uint32_t filler_of(const struct value *v, unsigned int i)
 {
@@ -225,15 +225,16 @@ static void generation(void)
 		err(1, "cells");
 	for (i = 0; i < PROCESSES; i++)
 		pids[i] = begin();
-	while (now() < end) {
+	do {
 		pause_for(below(5 * MSEC));
 		i = below(PROCESSES);
 		kill(pids[i], SIGKILL);
 		waitpid(pids[i], NULL, 0);
 		killed++;
 		pids[i] = begin();
-	}
+	} while (now() < end);
 	audit(pids);
+	stored += books->stored;
 	chanfd_cell_unmap(books->page);
 	close(books->cell);
 	close(books->sum);
@@ -253,8 +254,8 @@ int main(int argc, char **argv)
 	books = shared(sizeof(*books));
 	do
 		generation();
-	while (now() < end);
+	while (!is_enough(end, stored && books->mapped && books->waits));
 	printf("generations=%u killed=%u stored=%u reads=%u mapped=%u waits=%u\n", generations,
-	       killed, books->stored, books->reads, books->mapped, books->waits);
+	       killed, stored, books->reads, books->mapped, books->waits);
 	return 0;
 }

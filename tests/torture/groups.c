@@ -222,7 +222,7 @@ int main(int argc, char **argv)
 		err(1, "chanfd_waitgroup");
 	do
 		one_round();
-	while (now() < end);
+	while (!is_enough(end, broken_members));
 	printf("rounds=%u members=%u broken=%u\n", rounds, deaths, broken_members);
 	return 0;
 }

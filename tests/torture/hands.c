@@ -244,6 +244,8 @@ static void generation(void)
 		if (chanfd_channel_pair(fd, sizeof(uint64_t), 16, 0, name))
 			err(1, "chanfd_channel_pair");
 		ch[i] = fd[0];
+		if (!i)		/* one of them in any case */
+			execute(fd[1], i);
 		give_away(fd[1]);
 	}
 	for (i = 0; i < TOKENS; i++) {
@@ -257,7 +259,7 @@ static void generation(void)
 		if (!couriers[i])
 			courier();
 	}
-	while (now() < end) {
+	do {
 		for (i = 0; i < CHANNELS; i++)
 			drain(ch[i], i);
 		pause_for(below(10 * MSEC));
@@ -268,7 +270,7 @@ static void generation(void)
 		couriers[i] = fork_child();
 		if (!couriers[i])
 			courier();
-	}
+	} while (now() < end);
 	for (i = 0; i < COURIERS; i++)
 		kill(couriers[i], SIGKILL);
 	while (wait(NULL) > 0 || errno == EINTR)	/* and their children */
@@ -298,7 +300,7 @@ int main(int argc, char **argv)
 	books = shared(sizeof(*books));
 	do
 		generation();
-	while (now() < end);
+	while (!is_enough(end, books->passed && messages));
 	printf("generations=%u killed=%u passed=%u forks=%u execs=%u messages=%u broken=%u\n",
 	       generations, killed, books->passed, books->forks, books->execs, messages, broken);
 	return 0;

@@ -212,9 +212,8 @@ static void audit(const pid_t *pids)
 			      books->sent, books->entry[i].came);
 	if (chanfd_channel_info(books->channel, &info) || info.len || info.leased || info.files ||
 	    info.sent != books->sent || info.received != info.sent)
-		wrong("%u sent; the channel counts %llu, %llu received, %u left, %u leased, %u "
-		      "files", books->sent, info.sent, info.received, info.len, info.leased,
-		      info.files);
+		wrong("%u sent; the channel: %llu, %llu received, %u left, %u leased, %u files",
+		      books->sent, info.sent, info.received, info.len, info.leased, info.files);
 }
 
 static void generation(void)
@@ -222,7 +221,8 @@ static void generation(void)
 	pid_t pids[PROCESSES], sender;
 	unsigned long files = files_open();
 	uint64_t end = now() + GENERATION;
-	int i, status, lease;
+	struct chanfd_opt soon = CHANFD_OPT_INIT;
+	int i, status, lease, ret;
 	uint32_t number;
 
 	memset(books, 0, offsetof(struct books, messages));
@@ -237,22 +237,26 @@ static void generation(void)
 	}
 	for (i = 0; i < PROCESSES; i++)
 		pids[i] = begin();
-	while (now() < end) {
+	do {
 		pause_for(below(5 * MSEC));
 		i = below(PROCESSES);
 		kill(pids[i], SIGKILL);
 		waitpid(pids[i], NULL, 0);
 		killed++;
 		pids[i] = begin();
-	}
+	} while (now() < end);
 	if (waitpid(sender, &status, 0) != sender || status)
 		wrong("the sender has failed");
 	chanfd_close(books->channel, 0);
 	/* This one too: it must not be told the end before the others are. */
-	while (lease_one(&number, &lease, NULL) > 0) {
+	soon.deadline = chanfd_deadline(BOUND);
+	while ((ret = lease_one(&number, &lease, &soon)) > 0) {
 		commit_it(number, lease);
 		close(lease);
 	}
+	if (ret)
+		wrong("the end does not come: %m, with %u leased",
+		      info_of(books->channel).leased);
 	audit(pids);
 	books->messages += books->sent;
 	close(books->channel);
@@ -274,8 +278,8 @@ int main(int argc, char **argv)
 	books = shared(sizeof(*books));
 	do
 		generation();
-	while (now() < end);
-	printf("generations=%u killed=%u messages=%u files=%u redelivered=%u\n", generations, killed,
-	       books->messages, books->files, books->redelivered);
+	while (!is_enough(end, books->files && books->redelivered));
+	printf("generations=%u killed=%u messages=%u files=%u redelivered=%u\n", generations,
+	       killed, books->messages, books->files, books->redelivered);
 	return 0;
 }

@@ -9,8 +9,8 @@
  * machine as busy with pipes, pages and timers. The two take turns, so that it does not
  * matter who else uses the machine below.
  *
- * Needs root, to be somebody else. The limit of objects is lowered, so that an emulated
- * machine reaches it in time, too.
+ * Needs root, to be somebody else. The limits of objects and bytes are lowered, so that an
+ * emulated machine reaches them in time, too.
  */
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -20,10 +20,14 @@
 #include "torture.h"
 
 #define MAX_OBJECTS	"/sys/module/chanfd/parameters/max_objects"
+#define MAX_BYTES	"/sys/module/chanfd/parameters/max_bytes"
 #define FEWER_OBJECTS	2048
+#define FEWER_BYTES	(16 << 20)
 #define TIMES_FEWER	20	/* round trips there may be */
 #define TURNS		6	/* of either kind of hogs */
 #define MANY		900	/* more descriptors, times two, than a process may have */
+
+#define MADE_AT_ONCE	5	/* by the other user, one of each kind */
 
 enum limit { OBJECTS, BYTES, DESCRIPTORS, CASES, BINDINGS, IN_FLIGHT, LIMITS };
 
@@ -39,6 +43,16 @@ static void reach(enum limit limit, int error, int expected)
 {
 	if (error == expected)
 		state->reached[limit]++;
+}
+
+/* For others to find nothing left. */
+static void keep(void)
+{
+	unsigned int before = state->made;
+	uint64_t end = now() + SEC;
+
+	while (state->made < before + MADE_AT_ONCE && now() < end)
+		pause_for(MSEC);
 }
 
 /*
@@ -58,14 +72,19 @@ static void hog_deep(void)
 		ctx = child;
 	}
 	reach(OBJECTS, errno, EDQUOT);
+	keep();
 	close(ctx);
 }
 
-/* As wide as there are descriptors, cancelled over and over. */
+/* As wide as there are descriptors, sometimes few or one more, cancelled over and over. */
 static void hog_wide(void)
 {
-	int root = chanfd_context(-1), one = below(2) ? dup(root) : -1, ctx[2 * MANY], n = 0, i;
+	static const struct rlimit descriptors[] = { { 64, 1024 }, { 65, 1024 }, { 1024, 1024 } };
+	static unsigned int turn;
+	int root = chanfd_context(-1), ctx[2 * MANY], n = 0, i;
 
+	if (setrlimit(RLIMIT_NOFILE, &descriptors[turn++ % ARRAY_SIZE(descriptors)]))
+		err(1, "setrlimit");
 	while (n < 2 * MANY && !chanfd_context_pair(&ctx[n], root))
 		n += 2;
 	reach(DESCRIPTORS, errno, EMFILE);
@@ -73,7 +92,6 @@ static void hog_wide(void)
 		chanfd_cancel(root, 0, "storm");
 	while (n--)
 		close(ctx[n]);
-	close(one);
 	close(root);
 }
 
@@ -82,10 +100,10 @@ static void hog_bytes(void)
 {
 	int flags = below(2) ? CHANFD_VARIABLE : 0, ch[64], n = 0;
 
-	while (n < 64 && (ch[n] = chanfd_channel(256, 1 << 16, flags, NULL)) >= 0)
+	while (n < 64 && (ch[n] = chanfd_channel(256, 1 << 12, flags, NULL)) >= 0)
 		n++;
 	reach(BYTES, errno, EDQUOT);
-	pause_for(below(50 * MSEC));	/* for others to find nothing left */
+	keep();
 	while (n--)
 		close(ch[n]);
 }
@@ -300,7 +318,7 @@ static void make(void)
 		pause_for(MSEC);
 	} while (made(chanfd_channel(8, 1000, 0, NULL), "channel") &&
 		 made(chanfd_wg_token(wg, 0), "token") &&
-		 made(dup(chanfd_context(ctx)), "context") &&
+		 made(chanfd_context(ctx), "context") &&
 		 !chanfd_context_bind(ctx, event, POLLIN, 0) &&
 		 made(wg, "waitgroup") && made(ctx, "context"));
 	_exit(1);
@@ -322,14 +340,24 @@ static unsigned int trips_beside(const pid_t *pids, int64_t length)
 	return state->trips - before;
 }
 
-static unsigned int set_max_objects(unsigned int n)
+/* Has what this is about happened? Descriptors have run out in the middle of a pair, too. */
+static bool has_happened(void)
 {
-	FILE *file = fopen(MAX_OBJECTS, "r+");
-	unsigned int before;
+	const atomic_uint *reached = state->reached;
 
-	if (!file || fscanf(file, "%u", &before) != 1 || fseek(file, 0, SEEK_SET) ||
-	    fprintf(file, "%u", n) < 1 || fclose(file))
-		err(1, MAX_OBJECTS);
+	return state->made && reached[OBJECTS] && reached[BYTES] && reached[BINDINGS] &&
+		reached[DESCRIPTORS] > 1;
+}
+
+/* Returns what it was. */
+static unsigned long set_limit(const char *parameter, unsigned long n)
+{
+	FILE *file = fopen(parameter, "r+");
+	unsigned long before;
+
+	if (!file || fscanf(file, "%lu", &before) != 1 || fseek(file, 0, SEEK_SET) ||
+	    fprintf(file, "%lu", n) < 1 || fclose(file))
+		err(1, "%s", parameter);
 	return before;
 }
 
@@ -339,16 +367,21 @@ int main(int argc, char **argv)
 		"objects", "bytes", "descriptors", "cases", "bindings", "in_flight",
 	};
 	pid_t usual[HOGS], greedy[HOGS];
-	unsigned int before, i, with_usual = 0, with_greedy = 0;
-	int64_t turn;
+	unsigned int i, with_usual = 0, with_greedy = 0;
+	unsigned long objects, bytes;
+	int64_t length, turn;
 	int there, back;
+	uint64_t end;
+	bool fair;
 
 	if (argc < 3)
 		errx(2, "usage: limits SEED MILLISECONDS");
 	seed = strtoul(argv[1], NULL, 0);
-	turn = strtoul(argv[2], NULL, 0) * MSEC / (2 * TURNS);
+	length = strtoul(argv[2], NULL, 0) * MSEC;
+	turn = length / (2 * TURNS);
 	state = shared(sizeof(*state));
-	before = set_max_objects(FEWER_OBJECTS);
+	objects = set_limit(MAX_OBJECTS, FEWER_OBJECTS);
+	bytes = set_limit(MAX_BYTES, FEWER_BYTES);
 	there = chanfd_channel(8, 0, 0, "there");
 	back = chanfd_channel(8, 0, 0, "back");
 	if (!fork_child())
@@ -359,14 +392,17 @@ int main(int argc, char **argv)
 		make();
 	start_hogs(usual, false);
 	start_hogs(greedy, true);
-	for (i = 0; i < TURNS; i++) {
+	end = now() + length;
+	do {
 		with_usual += trips_beside(usual, turn);
 		with_greedy += trips_beside(greedy, turn);
-	}
+		fair = with_greedy >= with_usual / TIMES_FEWER;
+	} while (!is_enough(end, fair && has_happened()));
 	kill_hogs(usual);
 	kill_hogs(greedy);
-	set_max_objects(before);
-	if (with_greedy < with_usual / TIMES_FEWER)
+	set_limit(MAX_OBJECTS, objects);
+	set_limit(MAX_BYTES, bytes);
+	if (!fair)
 		wrong("another user makes %u round trips, and with usual programs it is %u",
 		      with_greedy, with_usual);
 	printf("trips=%u trips_usual=%u made=%u", with_greedy, with_usual, state->made);

@@ -44,9 +44,12 @@ static pid_t pids[PROCESSES];
 static int lives[PROCESSES], last_life;
 static unsigned int generations, killed;
 
+/* The first one counts: others may come of it. */
 static void report(int what)
 {
-	books->wrong = what;
+	int none = 0;
+
+	atomic_compare_exchange_strong(&books->wrong, &none, what);
 }
 
 /* Another call may fail only like this. */
@@ -70,7 +73,8 @@ static int acquire(bool shared)
 		break;
 	case 1:
 		err = chanfd_select_of(NULL, &out, shared ? CHANFD_RLOCK(books->lock) :
-				       CHANFD_LOCK(books->lock), CHANFD_RECV(books->other, NULL, 0));
+				       CHANFD_LOCK(books->lock),
+				       CHANFD_RECV(books->other, NULL, 0));
 		if (!err && out.error) {
 			errno = out.error;
 			err = -1;
@@ -108,7 +112,7 @@ static void write_inside(int life, int told)
 	books->plain[1] = books->plain[0];
 	books->plain[0]++;
 	dawdle(MSEC / 10);
-	if (!below(128)) {
+	if (!books->enough && !below(64)) {
 		books->killed[life] = true;
 		raise(SIGKILL);
 	}
@@ -200,7 +204,7 @@ static void *be_busy(void *arg)
 
 	seed = life;
 	while (!books->stop) {
-		if (life % 2)
+		if (life % 2 == 0)
 			take();
 		else if (!books->enough)
 			make();
@@ -209,7 +213,7 @@ static void *be_busy(void *arg)
 	return NULL;
 }
 
-/* Somebody new; of the same kind as who was there: some make, some take. */
+/* Somebody new; of the same kind as who was there: two make, and three take. */
 static void begin(int i)
 {
 	pthread_t thread;
@@ -229,35 +233,62 @@ static void begin(int i)
 	_exit(0);
 }
 
+static void check_books(void)
+{
+	if (books->wrong)
+		wrong("%s", wrongs[books->wrong]);
+	if (books->error)
+		wrong("a call failed: %s", strerror(books->error));
+}
+
+/* Who died with the mutex may have no other follower. */
+static void follow_dead(void)
+{
+	struct chanfd_opt soon = CHANFD_OPT_INIT;
+	int err;
+
+	soon.deadline = chanfd_deadline(BOUND);
+	err = chanfd_lock(books->mutex, &soon);
+	if (err && errno != EOWNERDEAD)
+		wrong("somebody sleeps, and we can't have the mutex: %m");
+	have_mutex(err);
+	chanfd_unlock(books->mutex);
+}
+
+/* Those who died by themselves. */
+static void replace_dead(void)
+{
+	int i;
+
+	for (i = 0; i < PROCESSES; i++) {
+		if (waitpid(pids[i], NULL, WNOHANG) != pids[i])
+			continue;
+		begin(i);
+		follow_dead();
+	}
+}
+
 static void audit(void)
 {
 	struct chanfd_lock_info info;
 	int i;
 
+	check_books();
+	/* From here on nobody dies but who is about to. */
 	books->enough = true;
-	/* Some who take are there in any case. */
-	for (i = 0; i < PROCESSES; i++)
-		if (waitpid(pids[i], NULL, WNOHANG) == pids[i])
-			begin(i);
-	pause_for(MSEC);
-	lock_mutex();
-	chanfd_unlock(books->mutex);
-	if (!eventually(!books->things))
-		wrong("there is something to take, and all sleep at the condition");
+	follow_dead();
+	if (!eventually((replace_dead(), !books->things)))
+		wrong("there is something to take, and somebody sleeps");
 	books->stop = true;
 	for (i = 0; i < PROCESSES; i++) {
-		bool gone = eventually((chanfd_broadcast(books->condition),
-					waitpid(pids[i], NULL, WNOHANG) == pids[i]));
-
-		if (!gone && !chanfd_lock_info(books->lock, &info))
-			wrong("somebody sleeps, and the lock has state %u, %u readers, %u and %u "
-			      "waiting", info.state, info.readers, info.waiting_writers,
-			      info.waiting_readers);
+		if (eventually((chanfd_broadcast(books->condition),
+				waitpid(pids[i], NULL, WNOHANG) == pids[i])))
+			continue;
+		chanfd_lock_info(books->lock, &info);
+		wrong("somebody sleeps, and the lock has state %u, %u readers, waiting %u and %u",
+		      info.state, info.readers, info.waiting_writers, info.waiting_readers);
 	}
-	if (books->wrong)
-		wrong("%s", wrongs[books->wrong]);
-	if (books->error)
-		wrong("a call failed: %s", strerror(books->error));
+	check_books();
 	if (chanfd_lock_info(books->lock, &info) || info.state & CHANFD_LOCKED || info.readers ||
 	    info.waiting_writers || info.waiting_readers)
 		wrong("all are gone, and the lock has state %u, %u readers, %u and %u waiting",
@@ -283,7 +314,7 @@ static void generation(void)
 		err(1, "locks");
 	for (i = 0; i < PROCESSES; i++)
 		begin(i);
-	while (now() < end && last_life < LIVES - 2 * PROCESSES) {
+	do {
 		pause_for(below(5 * MSEC));
 		i = below(PROCESSES);
 		books->killed[lives[i]] = true;
@@ -291,7 +322,7 @@ static void generation(void)
 		waitpid(pids[i], NULL, 0);
 		killed++;
 		begin(i);
-	}
+	} while (now() < end && last_life < LIVES - 4 * PROCESSES);
 	audit();
 	close(books->lock);
 	close(books->mutex);
@@ -313,7 +344,7 @@ int main(int argc, char **argv)
 	books = shared(sizeof(*books));
 	do
 		generation();
-	while (now() < end);
+	while (!is_enough(end, books->deaths && books->taken && books->waits));
 	printf("generations=%u killed=%u acquired=%u deaths=%u made=%u taken=%u waits=%u\n",
 	       generations, killed, books->acquired, books->deaths, books->made, books->taken,
 	       books->waits);

@@ -654,6 +654,19 @@ static void rage(void)
 	pause_for(below(8 * MSEC));
 }
 
+/* How often the cgroup was. */
+static unsigned long at_limit(void)
+{
+	char path[256], text[512];
+	const char *max;
+
+	snprintf(path, sizeof(path), "%s/memory.events", cgroup);
+	if (!read_text(path, text, sizeof(text)))
+		err(1, "%s", path);
+	max = strstr(text, "max ");
+	return max ? strtoul(max + strlen("max "), NULL, 10) : 0;
+}
+
 static bool all_finished(void)
 {
 	int i;
@@ -776,6 +789,7 @@ static void choose(void)
 
 int main(int argc, char **argv)
 {
+	unsigned long at_first = 0;
 	uint64_t end;
 	int i;
 
@@ -789,13 +803,17 @@ int main(int argc, char **argv)
 	storm = shared(sizeof(*storm));
 	if (cgroup)	/* it is not to be paid for there */
 		memset(storm, 0, sizeof(*storm));
+	if (cgroup)
+		at_first = at_limit();
 	choose();
 	catch_signal(SIGUSR1, SA_RESTART);
 	catch_signal(SIGUSR2, 0);
 	for (i = 0; i < PROCS; i++)
 		start(i);
-	while (now() < end && storm->ids < IDS - PLACES)
+	do
 		rage();
+	while (storm->ids < IDS - PLACES &&
+	       !is_enough(end, killed && (cgroup ? at_limit() > at_first : holds)));
 	storm->over = true;
 	hit_all(SIGCONT);
 	if (!eventually(all_finished())) {

@@ -77,6 +77,15 @@ static inline pid_t fork_child(void)
 	return pid;
 }
 
+/*
+ * Is it enough? Time is up and what this is about has happened, which takes longer on a
+ * slow machine; but not for ever.
+ */
+static inline bool is_enough(uint64_t end, bool happened)
+{
+	return now() >= end + (happened ? 0 : BOUND);
+}
+
 /* Asleep, for whatever it may be? A thread that is gone is not. */
 static inline bool thread_sleeps(pid_t pid, pid_t tid)
 {
