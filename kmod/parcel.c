@@ -83,14 +83,10 @@ static int may_send(struct file *file)
 	return -EOPNOTSUPP;
 }
 
-static int add_file(struct parcel *parcel, s32 fd)
+static int add_file(struct file **file, s32 fd)
 {
-	struct file *file = fget_raw(fd);
-
-	if (!file)
-		return -EBADF;
-	parcel->files[parcel->nr++] = file;
-	return may_send(file);
+	*file = fget_raw(fd);
+	return *file ? may_send(*file) : -EBADF;
 }
 
 /**
@@ -125,22 +121,22 @@ struct parcel *chanfd_parcel_load(const struct channel *ch, const s32 __user *fd
 		kfree(parcel);
 		return ERR_PTR(err);
 	}
+	parcel->nr = nr;
 	for (i = 0; i < nr && !err; i++)
-		err = add_file(parcel, numbers[i]);
+		err = add_file(&parcel->files[i], numbers[i]);
 	if (err) {
-		chanfd_user_uncharge_files(parcel->user, nr - parcel->nr);
 		chanfd_parcel_free(parcel);
 		return ERR_PTR(err);
 	}
 	return parcel;
 }
 
-/* Context: no locks held. */
+/* Where it could not be filled the rest is NULL. Context: no locks held. */
 void chanfd_parcel_free(struct parcel *parcel)
 {
 	u32 i;
 
-	for (i = 0; i < parcel->nr; i++)
+	for (i = 0; i < parcel->nr && parcel->files[i]; i++)
 		fput(parcel->files[i]);
 	chanfd_user_uncharge_files(parcel->user, parcel->nr);
 	kfree(parcel);

@@ -837,6 +837,27 @@ TEST_F(fds, in_flight)
 	close(witness[0]);
 }
 
+static long run_send_nothing(struct party *me)
+{
+	int i;
+
+	if (syscall(SYS_setresuid, SOMEBODY, SOMEBODY, SOMEBODY))
+		return -1;
+	for (i = 0; i < 100; i++)
+		if (errno_of(put_fd(me->fd, i, -1)) != EBADF)
+			return -1;
+	return 0;
+}
+
+/* A user who has nothing at all, neither before nor after the call. */
+TEST_F(fds, none_in_flight)
+{
+	struct party *p = party_start(party_new(true, run_send_nothing, self->put));
+
+	EXPECT_EQ(0, party_join(p));
+	EXPECT_EQ(0, chanfd_len(self->get));
+}
+
 /* With the other ways to receive */
 
 TEST_F(fds, leased)
