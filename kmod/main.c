@@ -13,8 +13,8 @@
  * change again.
  *
  * Lifetimes: every file holds a reference to its object and, by its
- * file_operations, to the module. Work that runs without a file (a context's
- * timer) is waited for when the module goes.
+ * file_operations, to the module. Work that runs without a file (of a context's
+ * timer, of a holder of a lock that died) is waited for when the module goes.
  */
 
 #include <linux/anon_inodes.h>
@@ -364,6 +364,8 @@ out_context:
 static void __exit chanfd_exit(void)
 {
 	misc_deregister(&device);
+	/* What saw a process die, with interrupts off, has queued its work then. */
+	synchronize_rcu();
 	chanfd_cell_exit();
 	chanfd_context_exit();
 }
