@@ -82,7 +82,7 @@ static int over_limits(const struct chanfd_user *user, unsigned int objects, siz
 	unsigned long most = READ_ONCE(max_bytes);
 
 	if ((objects && user->objects >= READ_ONCE(max_objects)) ||
-	    bytes > most || user->bytes > most - bytes)
+	    (bytes && (bytes > most || user->bytes > most - bytes)))
 		return -EDQUOT;
 	return files && user->files + files > rlimit(RLIMIT_NOFILE) ? -ETOOMANYREFS : 0;
 }
