@@ -61,8 +61,17 @@ static void advance(struct channel *ch, u32 n)
 	ch->used -= n;
 }
 
+/* Whoever paid so far does not any more. @payer is charged already; or NULL. */
+void chanfd_message_pay(struct chanfd_message *msg, struct chanfd_user *payer)
+{
+	if (msg->payer)
+		chanfd_user_uncharge(msg->payer, 0, chanfd_message_bytes(msg));
+	msg->payer = payer;
+}
+
 void chanfd_message_free(struct chanfd_message *msg)
 {
+	chanfd_message_pay(msg, NULL);
 	if (msg->parcel)
 		chanfd_parcel_free(msg->parcel);
 	kvfree(msg);

@@ -22,6 +22,7 @@
  * @seq:	its number, once it is accepted
  * @size:	immutable
  * @redelivered: how often it came back from a lease
+ * @payer:	for it, whoever leased it last; NULL while its place in the channel pays
  * @parcel:	its files, or NULL; immutable
  * @data:	immutable
  *
@@ -35,6 +36,7 @@ struct chanfd_message {
 	u64 seq;
 	u32 size;
 	u32 redelivered;
+	struct chanfd_user *payer;
 	struct parcel *parcel;
 	u8 data[];
 };
@@ -54,6 +56,12 @@ struct parcel {
 static inline u32 chanfd_files(const struct chanfd_message *msg)
 {
 	return msg->parcel ? msg->parcel->nr : 0;
+}
+
+/* What its payer is charged. */
+static inline size_t chanfd_message_bytes(const struct chanfd_message *msg)
+{
+	return struct_size(msg, data, msg->size);
 }
 
 /**
@@ -219,6 +227,7 @@ int chanfd_send_from(struct chanfd_waiter *w, struct iov_iter *from, const u32 *
 int chanfd_recv_some(struct chanfd_waiter *w, const struct how *how);
 int chanfd_copy_out(struct chanfd_waiter *w, const void *data, u32 size);
 void chanfd_message_free(struct chanfd_message *msg);
+void chanfd_message_pay(struct chanfd_message *msg, struct chanfd_user *payer);
 void chanfd_messages_free(struct list_head *msgs);
 void chanfd_return(struct channel *ch, struct list_head *msgs, u32 n, u64 *count);
 void chanfd_end_receivers(struct channel *ch, struct end *end);
@@ -255,8 +264,8 @@ static inline void chanfd_wake_writable(struct channel *ch, int nr)
  * @fds:	immutable: where their numbers go
  * @parcel:	immutable: of a select's case, where it wants to be told; or NULL
  * @nr:		messages in @msgs, once the call has fired
- * @bytes:	that they take
  * @reserved:	there is a place for them in the lease
+ * @bytes:	that the lease's maker pays for it
  * @nr_fds:	outcome: files that the message had
  * @numbers:	of @nr_numbers files that are in the caller's table
  */
@@ -271,8 +280,8 @@ struct taken {
 	s32 __user *fds;
 	struct chanfd_parcel __user *parcel;
 	u32 nr;
-	size_t bytes;
 	bool reserved;
+	size_t bytes;
 	u32 nr_fds;
 	u32 nr_numbers;
 	s32 numbers[CHANFD_MAX_FDS];

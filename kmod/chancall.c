@@ -78,6 +78,7 @@ static int load_box(struct chanfd_waiter *w, struct iov_iter *from, u32 size)
 	if (!msg)
 		return -ENOMEM;
 	msg->size = size;
+	msg->payer = NULL;
 	msg->parcel = w->send.parcel;
 	w->send.parcel = NULL;
 	list_add_tail(&msg->node, &w->send.msgs);

@@ -13,7 +13,8 @@
  * being orphaned: where no receiver is left the messages that come back are dropped.
  *
  * Whoever adds to a lease, its maker pays for the messages: their places in the channel are
- * others' then.
+ * others' then. That remains so where they come back, until they are received: the channel
+ * may hold more than it has places.
  *
  * Locking: everything is under the channel's obj.lock, so that a message is never seen in
  * two places or in none.
@@ -73,8 +74,13 @@ int chanfd_lease_reserve(struct file *file, struct taken *t)
 {
 	struct lease *lease = file->private_data;
 	struct channel *ch = lease->ch;
+	struct chanfd_message *msg;
 	int err;
 
+	t->bytes = 0;
+	list_for_each_entry(msg, &t->msgs, node)
+		if (msg->payer != lease->obj.user)
+			t->bytes += chanfd_message_bytes(msg);
 	err = chanfd_user_charge_more(lease->obj.user, t->bytes);
 	if (err)
 		return err;
@@ -108,25 +114,26 @@ void chanfd_lease_unreserve(struct file *file, struct taken *t)
 void chanfd_lease_add(struct file *file, struct taken *t)
 {
 	struct lease *lease = file->private_data;
+	struct chanfd_message *msg;
 	bool committed;
 
+	list_for_each_entry(msg, &t->msgs, node)
+		if (msg->payer != lease->obj.user)
+			chanfd_message_pay(msg, lease->obj.user);
 	spin_lock(&lease->ch->obj.lock);
 	committed = lease->committed;
 	if (!committed)
 		list_splice_tail_init(&t->msgs, &lease->msgs);
 	spin_unlock(&lease->ch->obj.lock);
-	if (committed) {	/* just now, and nobody can tell: as if after this */
-		chanfd_lease_unreserve(file, t);
+	if (committed)	/* just now, and nobody can tell: as if after this */
 		chanfd_received(lease->ch, &t->msgs, t->nr);
-	}
 }
 
-/* Takes all out, to commit them or not. Nobody pays for them any more; counts them. */
+/* Takes all out, to commit them or not; counts them. */
 static u32 lease_empty(struct lease *lease, bool commit, struct list_head *msgs)
 {
 	struct channel *ch = lease->ch;
 	struct chanfd_message *msg;
-	size_t bytes = 0;
 	u32 n = 0;
 
 	spin_lock(&ch->obj.lock);
@@ -134,11 +141,9 @@ static u32 lease_empty(struct lease *lease, bool commit, struct list_head *msgs)
 	lease->committed |= commit;
 	spin_unlock(&ch->obj.lock);
 	list_for_each_entry(msg, msgs, node) {
-		bytes += sizeof(*msg) + msg->size;
 		msg->redelivered += !commit;
 		n++;
 	}
-	chanfd_user_uncharge(lease->obj.user, 0, bytes);
 	return n;
 }
 

@@ -185,7 +185,6 @@ int chanfd_taken_finish(struct chanfd_waiter *w)
 	if (list_empty(&t->msgs))
 		return w->error;
 	t->nr = w->moved;
-	t->bytes = w->recv.bytes + t->nr * sizeof(struct chanfd_message);
 	w->redelivered = first_message(t)->redelivered;
 	if (fatal_signal_pending(current))
 		err = -EINTR;	/* nobody would ever see it */

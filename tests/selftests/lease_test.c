@@ -800,9 +800,8 @@ TEST_F(lease, no_descriptor_left)
 
 struct spender {
 	int get, put;
-	uint32_t size;
+	int other_get, other_put;
 	atomic_int made;
-	atomic_int freed;
 };
 
 static bool set_parameter(const char *name, const char *value)
@@ -881,6 +880,62 @@ TEST_F(lease, limits)
 		close(fd[0]);
 		close(fd[1]);
 	}
+}
+
+/* A user who may lease 4 messages; the channel has room for one. */
+static long run_pile_up(struct party *me)
+{
+	static const char message[20000];
+	struct spender *s = me->arg;
+	int lease[4] = { -1, -1, -1, -1 }, n;
+
+	if (syscall(SYS_setresuid, SOMEBODY, SOMEBODY, SOMEBODY))
+		return -1;
+	for (n = 0; n < 4; n++)
+		if (chanfd_send(s->put, message, sizeof(message), &nonblock) ||
+		    chanfd_recv_leased(s->get, NULL, 0, &lease[n], &nonblock, NULL) != 1)
+			return -1;
+	while (n)
+		close(lease[--n]);
+	/* To lease one again costs nothing more, and others have to wait until one is received. */
+	lease[0] = -1;
+	if (chanfd_recv_leased(s->get, NULL, 0, &lease[0], &nonblock, NULL) != 1)
+		return -2;
+	close(lease[0]);
+	if (chanfd_send(s->other_put, message, sizeof(message), &nonblock))
+		return -3;
+	lease[0] = -1;
+	if (chanfd_recv_leased(s->other_get, NULL, 0, &lease[0], &nonblock, NULL) != -1 ||
+	    errno != EDQUOT)
+		return -4;
+	if (chanfd_recv(s->get, NULL, 0, &nonblock, NULL) != 1)
+		return -5;
+	if (chanfd_recv_leased(s->other_get, NULL, 0, &lease[0], &nonblock, NULL) != 1)
+		return -6;
+	return close(lease[0]);
+}
+
+/* What came back is beyond what the channel may hold, and who leased it still pays. */
+TEST_F(lease, pays_for_what_came_back)
+{
+	struct party *p = party_new(variant->process, run_pile_up, -1);
+	struct spender *s = shared(sizeof(*s));
+	int a[2], b[2];
+
+	ASSERT_EQ(0, chanfd_channel_pair(a, 20000, 1, CHANFD_VARIABLE, NULL));
+	ASSERT_EQ(0, chanfd_channel_pair(b, 20000, 1, CHANFD_VARIABLE, NULL));
+	*s = (struct spender){ a[0], a[1], b[0], b[1], 0 };
+	p->arg = s;
+	ASSERT_TRUE(set_parameter("max_bytes", "100000"));
+	party_start(p);
+	EXPECT_EQ(0, party_join(p));
+	set_parameter("max_bytes", "268435456");
+	EXPECT_EQ(3, chanfd_len(a[0]));
+	EXPECT_EQ(1, chanfd_len(b[0]));
+	close(a[0]);
+	close(a[1]);
+	close(b[0]);
+	close(b[1]);
 }
 
 /* As one of several cases */
