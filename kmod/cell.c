@@ -185,12 +185,21 @@ static struct cell_value *locked_value(const struct cell *cell)
 
 /* The mapped page */
 
+static u32 bytes_inline(u32 size)
+{
+	return size <= CHANFD_CELL_INLINE ? size : 0;
+}
+
 static void page_write(struct chanfd_cell_page *page, const struct cell_value *v)
 {
+	u32 size = bytes_inline(v->size), before = bytes_inline(page->size);
+
 	page->size = v->size;
 	page->tag = v->tag;
-	if (v->size <= CHANFD_CELL_INLINE)
-		memcpy(page->data, v->data, v->size);
+	memcpy(page->data, v->data, size);
+	/* Who gets a handle now is not to see what was there before. */
+	if (before > size)
+		memset(page->data + size, 0, before - size);
 	WRITE_ONCE(page->version, v->version);
 }
 

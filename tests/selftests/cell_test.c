@@ -720,6 +720,30 @@ TEST(mapping_is_read_only)
 	EXPECT_EQ(1, ((struct chanfd_cell_page *)page)->version);
 }
 
+/* Of older values, nothing is left there. */
+TEST(mapping_shows_one_value)
+{
+	static const char zeroes[CHANFD_CELL_INLINE];
+	static char value[CHANFD_CELL_INLINE + 1];
+	const struct chanfd_cell_page *page;
+	int cell = chanfd_cell(sizeof(value), 0, NULL);
+
+	page = mmap(NULL, getpagesize(), PROT_READ, MAP_SHARED, cell, 0);
+	ASSERT_NE(MAP_FAILED, page);
+	memset(value, 'x', sizeof(value));
+	ASSERT_EQ(0, chanfd_store(cell, value, CHANFD_CELL_INLINE, NULL));
+	EXPECT_EQ(0, memcmp(page->data, value, CHANFD_CELL_INLINE));
+	ASSERT_EQ(0, chanfd_store(cell, value, 3, NULL));
+	EXPECT_EQ(0, memcmp(page->data, value, 3));
+	EXPECT_EQ(0, memcmp(page->data + 3, zeroes, CHANFD_CELL_INLINE - 3));
+	ASSERT_EQ(0, chanfd_store(cell, value, CHANFD_CELL_INLINE, NULL));
+	EXPECT_EQ(0, memcmp(page->data, value, CHANFD_CELL_INLINE));
+	ASSERT_EQ(0, chanfd_store(cell, value, sizeof(value), NULL));
+	EXPECT_EQ(0, memcmp(page->data, zeroes, CHANFD_CELL_INLINE));
+	ASSERT_EQ(0, chanfd_store(cell, value, 1, NULL));
+	EXPECT_EQ('x', page->data[0]);
+}
+
 /* A mapping outlives the handle that it was made with. */
 TEST(mapping_survives_close)
 {
