@@ -10,11 +10,11 @@
  * holders without references.
  *
  * The kernel tells of a death through pid->wait_pidfd, with interrupts off and under
- * tasklist_lock. The callback only puts the holder on lock->dead, which needs no lock,
- * and queues its work. Who uses the lock next, or else the work, buries the dead: takes
- * from them what they held, and lets others in. As wait(2) sees a death under
- * tasklist_lock too, who has waited for a process finds it in lock->dead. The work frees
- * the holder.
+ * tasklist_lock, once for each lock that the process has used. So the callback only puts
+ * the holder on two lists, which needs no lock: lock->dead, and the undertaker's. Who uses
+ * the lock next, or else the undertaker, buries the dead: takes from them what they held,
+ * and lets others in. As wait(2) sees a death under tasklist_lock too, who has waited for
+ * a process finds it in lock->dead. The undertaker frees the holder.
  */
 
 #include <linux/pid.h>
@@ -112,15 +112,25 @@ static void holder_free(struct chanfd_holder *h)
 	kfree(h);
 }
 
-static void holder_work(struct work_struct *work)
-{
-	struct chanfd_holder *h = container_of(work, struct chanfd_holder, work);
-	struct lock *lock = h->lock;
+static void undertake(struct work_struct *work);
 
-	/* Not just a look: who took it off the list may be about to bury it. */
-	chanfd_bury_dead(lock);
-	holder_free(h);
-	chanfd_object_put(&lock->obj);
+/* All that died since the work began last. */
+static LLIST_HEAD(all_dead);
+static DECLARE_WORK(undertaker, undertake);
+
+static void undertake(struct work_struct *work)
+{
+	struct chanfd_holder *h, *next;
+
+	llist_for_each_entry_safe(h, next, llist_del_all(&all_dead), undertaken) {
+		struct lock *lock = h->lock;
+
+		/* Not just a look: who took it off the list may be about to bury it. */
+		chanfd_bury_dead(lock);
+		holder_free(h);
+		chanfd_object_put(&lock->obj);
+		cond_resched();
+	}
 }
 
 /* Newer kernels call for single threads, too. */
@@ -148,7 +158,8 @@ static int process_changes(struct wait_queue_entry *wait, unsigned int mode, int
 	if (refcount_inc_not_zero(&h->lock->obj.ref)) {
 		h->died = true;
 		llist_add(&h->dead, &h->lock->dead);
-		queue_work(chanfd_workqueue, &h->work);
+		if (llist_add(&h->undertaken, &all_dead))
+			queue_work(chanfd_workqueue, &undertaker);
 	}
 	return 0;
 }
@@ -168,7 +179,6 @@ static struct chanfd_holder *holder_new(struct lock *lock, struct pid *pid)
 	}
 	h->lock = lock;
 	h->pid = get_pid(pid);
-	INIT_WORK(&h->work, holder_work);
 	init_waitqueue_func_entry(&h->wait, process_changes);
 	add_wait_queue(&pid->wait_pidfd, &h->wait);
 	return h;

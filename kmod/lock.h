@@ -9,7 +9,6 @@
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/rbtree.h>
-#include <linux/workqueue.h>
 
 #include "object.h"
 #include "wait.h"
@@ -60,7 +59,8 @@ struct lock {
 
 /**
  * struct chanfd_holder - a process that holds a lock, did, or tried to
- * @lock:	immutable; valid as long as @wait is hooked up, the work has a reference
+ * @lock:	immutable; valid as long as @wait is hooked up, and while @died with a
+ *		reference
  * @pid:	immutable, holds a reference
  * @payer:	immutable
  * @node:	in lock->holders
@@ -69,7 +69,7 @@ struct lock {
  * @wait:	in pid->wait_pidfd
  * @died:	in lock->dead, or was; set once, by the callback
  * @dead:	in lock->dead
- * @work:	buries and frees
+ * @undertaken:	in the list of all who are to be buried and freed
  */
 struct chanfd_holder {
 	struct lock *lock;
@@ -81,7 +81,7 @@ struct chanfd_holder {
 	struct wait_queue_entry wait;
 	bool died;
 	struct llist_node dead;
-	struct work_struct work;
+	struct llist_node undertaken;
 };
 
 /* What is to be done when the lock's spinlock is dropped. */

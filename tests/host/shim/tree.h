@@ -133,7 +133,9 @@ static inline bool llist_empty(const struct llist_head *list)
 	return !READ_ONCE(list->first);
 }
 
-static inline void llist_add(struct llist_node *node, struct llist_head *list)
+#define LLIST_HEAD(name)	struct llist_head name = { NULL }
+
+static inline bool llist_add(struct llist_node *node, struct llist_head *list)
 {
 	struct llist_node *first = READ_ONCE(list->first);
 
@@ -141,6 +143,7 @@ static inline void llist_add(struct llist_node *node, struct llist_head *list)
 		node->next = first;
 	} while (!__atomic_compare_exchange_n(&list->first, &first, node, false,
 					      __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+	return !first;
 }
 
 #define llist_del_all(list)	xchg(&(list)->first, NULL)

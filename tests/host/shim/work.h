@@ -29,6 +29,7 @@ enum { WQ_UNBOUND };
 #define NSEC_PER_JIFFY	(NSEC_PER_SEC / 250)
 
 #define INIT_WORK(w, f)	(*(w) = (struct work_struct){ .func = (f) })
+#define DECLARE_WORK(n, f)	struct work_struct n = { .func = (f) }
 #define INIT_DELAYED_WORK(w, f) do {					\
 	struct delayed_work *__w = (w);					\
 									\
