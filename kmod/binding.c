@@ -12,11 +12,9 @@
  */
 
 #include <linux/file.h>
-#include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <net/sock.h>
 
 #include "context.h"
 #include "foreign.h"
@@ -162,45 +160,20 @@ static void hook_up(struct file *file, wait_queue_head_t *head, poll_table *pt)
 }
 
 /*
- * A context keeps the files open that it is bound to, so none may be bound that
- * could hold a handle of the context: both would stay for ever. And it asks them
- * from a kernel thread, so none may be bound whose answer depends on who asks, or
- * that can make whoever asks wait. What is left: pipes, sockets that carry no
- * files, and files of the kernel's own but for these:
+ * A context keeps the files open that it is bound to (see foreign.c). And it asks them from
+ * a kernel thread, so none may be bound whose answer depends on who asks, or that can make
+ * whoever asks wait, as a file system or a device can.
  */
-static const struct {
-	const char *name;
-	int err;
-	bool believe;
-} special_files[] = {
-	{ "[io_uring]", -EOPNOTSUPP },		/* holds files */
-	{ "[signalfd]", -EOPNOTSUPP },		/* answers for the task that asks */
-	{ "[eventpoll]", 0, true },		/* asks files that may make it wait */
-};
-
 static int may_bind(struct binding *b)
 {
-	const struct inode *inode = file_inode(b->file);
-	const char *name = b->file->f_path.dentry->d_name.name;
-	struct socket *sock = sock_from_file(b->file);
-	int i;
-
 	if (!file_can_poll(b->file))
 		return -EPERM;
-	if (chanfd_is_handle(b->file))
-		return -EOPNOTSUPP;	/* holds contexts, or messages with files */
-	if (S_ISFIFO(inode->i_mode))
-		return 0;
-	if (sock)
-		return sock->ops->family == PF_UNIX ? -EOPNOTSUPP : 0;
-	if (!chanfd_is_anonymous(inode) && !chanfd_on_pidfs(inode))
+	if (!chanfd_holds_no_files(b->file))
 		return -EOPNOTSUPP;
-	for (i = 0; i < ARRAY_SIZE(special_files); i++) {
-		if (strcmp(name, special_files[i].name))
-			continue;
-		b->believe = special_files[i].believe;
-		return special_files[i].err;
-	}
+	if (chanfd_is_special(b->file, "[signalfd]"))
+		return -EOPNOTSUPP;	/* answers for the task that asks */
+	/* It asks files that may make it wait. */
+	b->believe = chanfd_is_special(b->file, "[eventpoll]");
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include <linux/fs.h>
 #include <linux/magic.h>
+#include <linux/string.h>
 
 #include "object.h"
 
@@ -15,19 +16,17 @@ static inline bool chanfd_is_handle(const struct file *file)
 	return file->f_op->release == chanfd_handle_release;
 }
 
-/* Newer kernels have pidfds in a file system of their own. */
-static inline bool chanfd_on_pidfs(const struct inode *inode)
+static inline bool chanfd_is_anonymous(const struct file *file)
 {
-#ifdef PID_FS_MAGIC
-	return inode->i_sb->s_magic == PID_FS_MAGIC;
-#else
-	return false;
-#endif
+	return file_inode(file)->i_sb->s_magic == ANON_INODE_FS_MAGIC;
 }
 
-static inline bool chanfd_is_anonymous(const struct inode *inode)
+/* Is it the kernel's own kind of file that has this name? */
+static inline bool chanfd_is_special(const struct file *file, const char *name)
 {
-	return inode->i_sb->s_magic == ANON_INODE_FS_MAGIC;
+	return chanfd_is_anonymous(file) && !strcmp(file->f_path.dentry->d_name.name, name);
 }
+
+bool chanfd_holds_no_files(struct file *file);
 
 #endif /* _CHANFD_FOREIGN_H */

@@ -10,7 +10,7 @@
  *  - A channel's messages are dropped when the last handle is closed that can receive.
  *  - Such a handle of a CHANFD_FDS channel (ELOOP), and a lease (EOPNOTSUPP), can't be
  *    sent; nor can what may hold any open file: Unix sockets, an io_uring, what we
- *    don't know.
+ *    don't know (foreign.c).
  *  - So those handles and leases are held only by tables of descriptors, by calls that
  *    are under way, and by Unix sockets and the like, which no message holds. When these
  *    are gone all files in messages are released.
@@ -24,21 +24,11 @@
  */
 
 #include <linux/file.h>
-#include <linux/net.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <net/sock.h>
 
 #include "chan.h"
 #include "foreign.h"
-
-/* Files of the kernel's own that hold no others. */
-static const char *const anonymous_files[] = {
-	"[eventfd]",
-	"[pidfd]",
-	"[signalfd]",
-	"[timerfd]",
-};
 
 static int may_send_handle(const struct file *file)
 {
@@ -51,34 +41,18 @@ static int may_send_handle(const struct file *file)
 	return 0;
 }
 
-static int may_send_anonymous(const struct file *file)
-{
-	const char *name = file->f_path.dentry->d_name.name;
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(anonymous_files); i++)
-		if (!strcmp(name, anonymous_files[i]))
-			return 0;
-	return -EOPNOTSUPP;
-}
-
 static int may_send(struct file *file)
 {
 	const struct inode *inode = file_inode(file);
-	struct socket *sock = sock_from_file(file);
 
 	if (file->f_mode & FMODE_PATH)
 		return 0;	/* a name, and nothing behind it */
 	if (chanfd_is_handle(file))
 		return may_send_handle(file);
-	if (sock)
-		return sock->ops->family == PF_INET || sock->ops->family == PF_INET6 ?
-			0 : -EOPNOTSUPP;
-	if (chanfd_on_pidfs(inode))
+	if (chanfd_holds_no_files(file))
 		return 0;
-	if (chanfd_is_anonymous(inode))
-		return may_send_anonymous(file);
-	if (S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode) || S_ISFIFO(inode->i_mode))
+	/* Special files call themselves regular in newer kernels. */
+	if (!chanfd_is_anonymous(file) && (S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode)))
 		return 0;
 	return -EOPNOTSUPP;
 }
