@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
  * libchanfd: Go's channels, waitgroups, contexts, locks, conditions and atomic values as
- * file descriptors, and what is made of them: groups of tasks, workers, object pools,
- * semaphores and more.
+ * file descriptors, and what is made of them: groups of tasks, workers, semaphores, maps
+ * and more.
  *
  * A handle is a file descriptor of an object in the kernel. Threads share it,
  * children inherit it, chanfd_hand() and chanfd_exec() give it to programs that
@@ -1490,6 +1490,101 @@ const struct chanfd_copy *chanfd_snapshot_renew(struct chanfd_snapshot *s,
  * @copy:	from chanfd_snapshot_get() or _renew(); not to be used any more
  */
 void chanfd_snapshot_put(const struct chanfd_copy *copy);
+
+/*
+ * Maps
+ *
+ * Go's sync.Map, between processes. A map is a cell, whose value is all keys and what they
+ * stand for: chanfd_cell() makes one, chanfd_store(map, NULL, 0, NULL) clears it (and no
+ * other store is of use), chanfd_cell_wait() waits for any change, and what is said about
+ * cells holds. A key takes 4 bytes more than it has, and its value. Each operation copies
+ * the whole map, so maps are for what many read, and few change. None of these functions
+ * is for signal handlers.
+ */
+
+/**
+ * struct chanfd_map_value - what a key of a map stands for
+ * @data:	bytes, not aligned; NULL: the key is not there
+ * @size:	of them
+ */
+struct chanfd_map_value {
+	const void *data;
+	size_t size;
+};
+
+/**
+ * chanfd_map_load() - Go's Load
+ * @map:	handle of a cell, with CHANFD_READ
+ * @key:	string
+ * @buf:	where to; may be NULL if @size is 0
+ * @size:	room there, in bytes
+ *
+ * Never sleeps.
+ *
+ * Return: bytes of the value. ENOENT (the key is not there), EMSGSIZE (longer than @size;
+ * nothing was written), EBADMSG (the cell holds no map), ENOMEM.
+ */
+ssize_t chanfd_map_load(int map, const char *key, void *buf, size_t size);
+
+/**
+ * chanfd_map_store() - Go's Store and Delete
+ * @map:	handle of a cell, with CHANFD_READ and CHANFD_WRITE
+ * @key:	string that is not empty
+ * @value:	copied; NULL: the key is not there any more
+ * @size:	its bytes, 0 if @value is NULL
+ *
+ * Never sleeps.
+ *
+ * Return: 0. EINVAL (@key), E2BIG (the map would be larger than its cell), EBADMSG (the
+ * cell holds no map), ENOMEM.
+ */
+int chanfd_map_store(int map, const char *key, const void *value, size_t size);
+
+/**
+ * chanfd_map_update() - change what a key stands for at one instant: Go's LoadOrStore,
+ *	LoadAndDelete, Swap, CompareAndSwap, CompareAndDelete, and whatever else
+ * @map:	as in chanfd_map_store()
+ * @key:	likewise
+ * @change:	is given what @key stands for, and replaces it by what it shall stand for.
+ *		Returns 0; 1, and the map stays as it is; or -1, and errno. Called again,
+ *		with what there is then, if somebody else was faster
+ * @arg:	for @change
+ *
+ *	static int count(struct chanfd_map_value *value, void *arg)
+ *	{
+ *		int *n = arg;
+ *
+ *		*n = 0;
+ *		if (value->data)
+ *			memcpy(n, value->data, sizeof(*n));
+ *		++*n;
+ *		*value = (struct chanfd_map_value){ n, sizeof(*n) };
+ *		return 0;
+ *	}
+ *
+ * Of several at the same time one always succeeds (rule K1). Never sleeps.
+ *
+ * Return: 0; 1 if @change has returned it. Errors as chanfd_map_store(), and those of
+ * @change.
+ */
+int chanfd_map_update(int map, const char *key,
+		      int (*change)(struct chanfd_map_value *value, void *arg), void *arg);
+
+/**
+ * chanfd_map_each() - Go's Range
+ * @map:	handle of a cell, with CHANFD_READ
+ * @visit:	called for each key, in no particular order, and may use the map; another
+ *		result than 0 is the end
+ * @arg:	for @visit
+ *
+ * Shows all of the map as it was at one instant, in the call (rule K2). What @visit is
+ * shown lasts until it returns.
+ *
+ * Return: 0, or the result of the last @visit. EBADMSG (the cell holds no map), ENOMEM.
+ */
+int chanfd_map_each(int map,
+		    int (*visit)(const char *key, const struct chanfd_map_value *value,
+				 void *arg), void *arg);
 
 /*
  * Select
