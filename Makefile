@@ -31,7 +31,7 @@ help:
 	@echo 'make check       lint and run all tests, in a virtual machine; TESTS="chan_test ..."'
 	@echo '                 runs only these; VM=0 tests the module loaded here'
 	@echo 'make check-all   that, and what follows up to torture: what CI runs'
-	@echo 'make model       the wait engine, close, rounds and cancelling, exhaustively'
+	@echo 'make model       waiting, and every object, in all orders of their steps'
 	@echo 'make litmus      memory order, by the rules of the kernel'
 	@echo 'make check-host  the module as a user program: random programs, sanitizers, fuzzing'
 	@echo 'make check-debug the tests on kernels that look for bugs themselves'
