@@ -995,6 +995,47 @@ TEST_F(fds, unix_sockets)
 	close(socket[1]);
 }
 
+/* All of our handles travel so; a lease that arrives nowhere gives its message back. */
+TEST(handles_in_unix_sockets)
+{
+	int ch = make(1), wg = chanfd_waitgroup(0, NULL), lease = -1, socket[2], i;
+	struct chanfd_info here, there;
+	uint64_t v;
+
+	ASSERT_EQ(0, put(ch, 3));
+	ASSERT_EQ(1, chanfd_recv_leased(ch, &v, sizeof(v), &lease, &nonblock, NULL));
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socket));
+
+	const int handles[] = {
+		ch, wg, chanfd_wg_token(wg, 0), chanfd_context(-1), chanfd_rwmutex(0, NULL),
+		chanfd_condition(0, NULL), chanfd_cell(8, 0, NULL), lease,
+	};
+
+	for (i = 0; i < 8; i++) {
+		int fd;
+
+		ASSERT_EQ(0, chanfd_info(handles[i], &here));
+		EXPECT_EQ(i + 1, here.type);
+		pass(socket[0], handles[i]);
+		fd = taken(socket[1]);
+		ASSERT_EQ(0, chanfd_info(fd, &there));
+		EXPECT_EQ(0, memcmp(&here, &there, sizeof(here)));
+		EXPECT_TRUE(same_file(handles[i], fd));
+		close(fd);
+	}
+
+	pass(socket[0], lease);
+	close(lease);
+	EXPECT_EQ(1, info_of(ch).leased);
+	EXPECT_EQ(EAGAIN, errno_of(try_get(ch, &v)));
+	close(socket[0]);
+	close(socket[1]);
+	EXPECT_TRUE(eventually(info_of(ch).len == 1));
+	EXPECT_EQ(0, info_of(ch).leased);
+	EXPECT_EQ(1, try_get(ch, &v));
+	EXPECT_EQ(3, v);
+}
+
 /* Security modules */
 
 /* The id of the function @name in @btf, the kernel's types (see its btf.rst); or 0. */
