@@ -2,7 +2,9 @@
 /*
  * Messages with descriptors, and messages that are leased.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
