@@ -379,7 +379,8 @@ static void __attribute__((no_sanitize("thread"))) read_page(struct op *op)
 		if (before != after || before & 1)
 			sched_yield();
 	} while (before != after || before & 1);
-	op->has_number = op->told = true;
+	op->has_number = true;
+	op->told = true;
 	op->ret = op->number ? 0 : -ENODATA;
 	op->sizes[0] = size;
 	op->value[0] = b.bytes[0];
@@ -390,12 +391,13 @@ static void __attribute__((no_sanitize("thread"))) read_page(struct op *op)
 static void acquire(struct op *op, int fd)
 {
 	struct chanfd_acquire a = {
-		.flags = (op->flags & NONBLOCK ? CHANFD_NONBLOCK : 0) |
-			 (op->cases[0].op == CHANFD_CASE_READ_LOCK ? CHANFD_SHARED : 0),
+		.flags = op->flags & NONBLOCK ? CHANFD_NONBLOCK : 0,
 		.context = limit_of(op),
 		.deadline = deadline(op->deadline),
 	};
 
+	if (op->cases[0].op == CHANFD_CASE_READ_LOCK)
+		a.flags |= CHANFD_SHARED;
 	arm_fault(op);
 	op->ret = host_ioctl(fd, CHANFD_IOC_LOCK, &a);
 	if (op->ret == -ETIMEDOUT && a.deadline && !op->limit && now() < a.deadline)

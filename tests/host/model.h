@@ -64,7 +64,7 @@ enum { HOLDERS = 2 * THREADS };
 struct lock {
 	u8 writer;		/* holder + 1, or 0 */
 	u8 reads[HOLDERS];	/* of threads, and of their ghosts */
-	u8 reading[HOLDERS];	/* holders that have any, the first first */
+	u8 reading[HOLDERS];	/* holders that have any, in the order of the first */
 	u8 nr_reading;
 	u8 dead;
 	bool owner_dead;

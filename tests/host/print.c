@@ -80,9 +80,9 @@ static void print_op(const struct op *op)
 		[OP_DONE] = "DONE", [OP_DROP_TOKEN] = "close token", [OP_CANCEL] = "CANCEL",
 		[OP_DERIVE] = "CONTEXT", [OP_POLL] = "poll", [OP_SIGNAL] = "signal",
 		[OP_EVENT] = "eventfd", [OP_LOAD] = "LOAD", [OP_STORE] = "STORE",
-		[OP_READ] = "read page", [OP_LOCK] = "LOCK", [OP_COMMIT] = "COMMIT", [OP_DROP_LEASE] = "close lease",
-		 [OP_UNLOCK] = "UNLOCK",
-		[OP_DOWNGRADE] = "DOWNGRADE", [OP_DIE] = "die", [OP_INFO] = "INFO",
+		[OP_READ] = "read page", [OP_LOCK] = "LOCK", [OP_UNLOCK] = "UNLOCK",
+		[OP_DOWNGRADE] = "DOWNGRADE", [OP_DIE] = "die", [OP_COMMIT] = "COMMIT",
+		[OP_DROP_LEASE] = "close lease", [OP_INFO] = "INFO",
 	};
 	static const char *const faults[] = {
 		[BAD_POINTER] = "bad pointer", [FAIL_COPY] = "one copy fails",

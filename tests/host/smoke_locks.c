@@ -309,7 +309,8 @@ static void conditions(void)
 	int i;
 
 	EXPECT(IOCTL(dev, CHANFD_IOC_CONDITION, c), 0);
-	condition_lock = w.lock = m.w;
+	condition_lock = m.w;
+	w.lock = m.w;
 	EXPECT(IOCTL(c.fd[0], CHANFD_IOC_CONDITION_WAIT, w), -EPERM);
 	EXPECT(take(m.w), 0);
 	EXPECT(IOCTL(c.fd[0], CHANFD_IOC_CONDITION_WAIT, w), -ETIMEDOUT);

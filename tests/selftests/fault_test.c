@@ -1416,7 +1416,6 @@ TRIAL(done) { { .call = call_done, .works = done_works, .least = 1 } };
 TRIAL(cancel) { { .call = call_cancel, .works = cancel_works, .least = 2 } };
 TRIAL(bind) { { .call = call_bind, .works = bind_works, .least = 3 } };
 
-
 /* Locks, and cells: a process that is new to a lock has an entry there. */
 TRIAL(lock) { { .call = call_lock, .works = lock_works, .least = 3 } };
 TRIAL(read_lock) { { .call = call_read_lock, .works = read_lock_works, .least = 3 } };

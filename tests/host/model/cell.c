@@ -116,8 +116,10 @@ bool cell_store(const struct model *m, struct state *s, int t)
 	if (op->told && op->flags & SWAP && !is_told(op, cell))
 		return false;
 	cell->version++;
-	cell->value = op->cases[0].size ? op->cases[0].value : 0;
 	cell->size = op->cases[0].size;
+	cell->value = 0;
+	if (cell->size)
+		cell->value = op->cases[0].value;
 	cell->tag = op->tag;
 	if (op->told && op->number != cell->version)
 		return false;

@@ -265,9 +265,10 @@ static bool visit_in_vain(const struct model *m, struct state *s, int t, int k, 
 }
 
 /*
- * @together: of what is received, bit n: after message n those who wait do not move in yet, but after the next
- * that is taken with it in one go. A buffer may have to be emptied in several; about that,
- * and so about how much of a waiting batch moves in, the contract is silent.
+ * @together: of what is received, bit n: after message n those who wait do not move in
+ * yet, but after the next that is taken with it in one go. A buffer may have to be emptied
+ * in several; about that, and so about how much of a waiting batch moves in, the contract
+ * is silent.
  */
 bool channel_recv(const struct model *m, struct state *s, int t, int k, int together)
 {
