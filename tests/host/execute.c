@@ -388,6 +388,13 @@ static void __attribute__((no_sanitize("thread"))) read_page(struct op *op)
 		op->garbled = true;
 }
 
+static void release(struct op *op, int fd)
+{
+	u32 how = op->arg;
+
+	op->ret = host_ioctl(fd, CHANFD_IOC_UNLOCK, &how);
+}
+
 static void acquire(struct op *op, int fd)
 {
 	struct chanfd_acquire a = {
@@ -641,7 +648,7 @@ static void run(struct op *op, int n)
 		acquire(op, h->of[LOCK]);
 		break;
 	case OP_UNLOCK:
-		op->ret = host_ioctl(h->of[LOCK], CHANFD_IOC_UNLOCK, &(u32){ op->arg });
+		release(op, h->of[LOCK]);
 		break;
 	case OP_DOWNGRADE:
 		op->ret = host_ioctl(h->of[LOCK], CHANFD_IOC_DOWNGRADE, NULL);
