@@ -327,6 +327,34 @@ TEST_F(flight, leader_dies_with_result)
 	EXPECT_EQ(2, leader->value);
 }
 
+/* @arg: the caller's handles, among which that of the directory then cannot store. */
+static ssize_t number_that_stays(void *arg, void *buf, size_t size)
+{
+	struct chanfd_flight *flight = arg;
+
+	flight->directory = chanfd_reduce(flight->directory, CHANFD_READ);
+	return number(NULL, buf, size);
+}
+
+/*
+ * Likewise when the leader lives, and cannot say that it is over: here for lack of the
+ * right to, which is as good as a lack of memory.
+ */
+TEST_F(flight, cannot_say_that_it_is_over)
+{
+	struct chanfd_flight flight = state->flight;
+	struct party *next;
+	int value;
+
+	EXPECT_EQ(sizeof(value), chanfd_flight_do(&flight, "key", number_that_stays, &flight,
+						  &value, sizeof(value), NULL, NULL));
+	EXPECT_EQ(1, value);
+	close(flight.directory);
+	next = party_do(variant->process, "key", number);
+	EXPECT_EQ(sizeof(value), party_join(next));
+	EXPECT_EQ(2, next->value);
+}
+
 /* F3: so do they when the leader's thread exits in the function. */
 
 static void *thread_do(void *arg)

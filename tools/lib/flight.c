@@ -19,9 +19,12 @@
  *	lock a free slot		load the directory: the key's slot, version
  *	store the directory with it	lock that slot as a reader
  *	...				load the cell: is it that version?
- *	store the result		unlock
- *	store the directory without
+ *	store the directory without	unlock
+ *	store the result
  *	unlock
+ *
+ * So no result is ever left in a slot that an entry still names: that would be given to
+ * all who come later.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -248,7 +251,6 @@ static bool land(struct call *call)
 	int lock = call->flight->lock[call->slot], err = errno;
 	struct chanfd_lock_info info = { 0 };
 
-	take_out(call->flight, call->slot, call->version);
 	chanfd_lock_info(lock, &info);
 	chanfd_unlock(lock);
 	errno = err;
@@ -260,6 +262,7 @@ static void abandon(void *arg)
 {
 	struct call *call = arg;
 
+	take_out(call->flight, call->slot, call->version);
 	land(call);
 	free(call->result);
 }
@@ -283,8 +286,9 @@ static ssize_t lead(struct call *call, ssize_t (*f)(void *arg, void *buf, size_t
 		call->result->error = EMSGSIZE;
 	if (call->result->error)
 		n = 0;
-	chanfd_store(call->flight->cell[call->slot], call->result,
-		     sizeof(*call->result) + n, NULL);
+	if (!take_out(call->flight, call->slot, call->version))
+		chanfd_store(call->flight->cell[call->slot], call->result,
+			     sizeof(*call->result) + n, NULL);
 	*shared = land(call);
 	return deliver(call->result, n, buf, size);
 }
