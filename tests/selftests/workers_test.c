@@ -258,6 +258,27 @@ TEST_F(workers, error)
 	}
 }
 
+static int leaves(int context, void *message, const struct chanfd_received *r, void *arg)
+{
+	pthread_exit(NULL);
+}
+
+/* One that ends by itself does not keep what it has leased. */
+TEST_F(workers, exits)
+{
+	struct chanfd_received r;
+
+	self->work.fn = leaves;
+	ASSERT_NE(NULL, chanfd_workers(self->g, &self->work, 1));
+	ASSERT_EQ(0, chanfd_put(self->ch, 5, SOON));
+	EXPECT_EQ(EOWNERDEAD, errno_of(chanfd_group_wait(self->g, NULL)));
+	EXPECT_EQ(0, info_of(self->ch).leased);
+	if (variant->flags & CHANFD_LEASED) {
+		ASSERT_EQ(1, chanfd_recv(self->ch, NULL, 0, SOON, &r));
+		EXPECT_EQ(1, r.redelivered);
+	}
+}
+
 TEST_F(workers, cancelled)
 {
 	int parent = chanfd_context(-1);

@@ -59,6 +59,14 @@ static void release(struct chanfd_owned *owned)
 	free(w);
 }
 
+static void give_back(void *arg)
+{
+	const struct chanfd_parcel *parcel = arg;
+
+	if (parcel->flags & CHANFD_LEASED)
+		chanfd_close_quietly(parcel->lease);
+}
+
 /* One message. As a task: 0 or an error; or @more is 1. */
 static int work_once(struct chanfd_workers *w, int context, void *buf, int *more)
 {
@@ -89,12 +97,12 @@ static int work_once(struct chanfd_workers *w, int context, void *buf, int *more
 	r.size = out.size;
 	r.seq = out.number;
 	r.redelivered = parcel.redelivered;
+	/* The thread may be cancelled or exit there: then the channel has it again, too. */
+	pthread_cleanup_push(give_back, &parcel);
 	ret = w->work.fn(context, buf, &r, w->work.arg);
-	if (leased) {
-		if (!ret)
-			chanfd_commit(parcel.lease);
-		chanfd_close_quietly(parcel.lease);
-	}
+	if (leased && !ret)
+		chanfd_commit(parcel.lease);
+	pthread_cleanup_pop(1);
 	*more = !ret;
 	return ret;
 }
