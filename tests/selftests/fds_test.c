@@ -1192,7 +1192,7 @@ TEST_F(fds, memory)
 	struct party *p;
 	const void *mem;
 	size_t size;
-	int ch[2], fd;
+	int ch[2], many[CHANFD_MAX_FDS], fd, next;
 	unsigned int i;
 
 	for (i = 0; i < sizeof(data); i++)
@@ -1214,6 +1214,14 @@ TEST_F(fds, memory)
 	EXPECT_EQ(EBADMSG, errno_of(chanfd_recv_memfd(ch[0], &mem, &size, &nonblock)));
 	ASSERT_EQ(0, chanfd_send_fds(ch[1], NULL, 0, NULL, 0, NULL));
 	EXPECT_EQ(EBADMSG, errno_of(chanfd_recv_memfd(ch[0], &mem, &size, &nonblock)));
+	for (i = 0; i < CHANFD_MAX_FDS; i++)
+		many[i] = fd;
+	ASSERT_EQ(0, chanfd_send_fds(ch[1], NULL, 0, many, CHANFD_MAX_FDS, NULL));
+	next = dup(fd);
+	close(next);
+	EXPECT_EQ(EBADMSG, errno_of(chanfd_recv_memfd(ch[0], &mem, &size, &nonblock)));
+	EXPECT_EQ(next, dup(fd));
+	close(next);
 	EXPECT_EQ(0, chanfd_close(ch[1], 0));
 	EXPECT_EQ(0, chanfd_recv_memfd(ch[0], &mem, &size, &nonblock));
 	EXPECT_EQ(0, info_of(ch[0]).leased);

@@ -135,11 +135,12 @@ static int map(int fd, const void **data, size_t *size)
 int chanfd_recv_memfd(int ch, const void **data, size_t *size,
 		      const struct chanfd_opt *opt)
 {
-	int fd = -1;
+	/* Room for all that anybody may send: what does not fit would be in the way for ever. */
+	int fds[CHANFD_MAX_FDS];
 	struct chanfd_parcel p = {
-		.fds = (uintptr_t)&fd,
+		.fds = (uintptr_t)fds,
 		.flags = CHANFD_LEASED,
-		.nr_fds = 1,
+		.nr_fds = CHANFD_MAX_FDS,
 		.lease = -1,
 	};
 	struct chanfd_outcome out;
@@ -151,11 +152,11 @@ int chanfd_recv_memfd(int ch, const void **data, size_t *size,
 		errno = out.error;
 		return out.error ? -1 : 0;
 	}
-	ret = map(fd, data, size);
+	ret = map(p.nr_fds == 1 ? fds[0] : -1, data, size);
 	if (!ret || errno == EBADMSG)
 		chanfd_commit(p.lease);
-	if (fd >= 0)
-		chanfd_close_quietly(fd);
+	while (p.nr_fds)
+		chanfd_close_quietly(fds[--p.nr_fds]);
 	chanfd_close_quietly(p.lease);
 	return ret ? -1 : 1;
 }
