@@ -155,6 +155,30 @@ TEST_F(after, stopped)
 	EXPECT_EQ(0, n);
 }
 
+static long run_be_rid_of_it(struct party *me)
+{
+	if (chanfd_after_stop(me->arg) || chanfd_after_join(me->arg))
+		return -1;
+	return 0;
+}
+
+/* A child's copy is not the parent's: that still runs when the context is done, not before. */
+TEST_F(after, in_a_child)
+{
+	atomic_int n = 0;
+	struct chanfd_after *a = chanfd_after(self->ctx, count, &n);
+	struct party *child = party_new(true, run_be_rid_of_it, -1);
+
+	ASSERT_NE(NULL, a);
+	child->arg = a;
+	ASSERT_EQ(0, party_join(party_start(child)));
+	pause_for(A_WHILE);
+	EXPECT_EQ(0, n);
+	ASSERT_EQ(0, cancelled_by_somebody());
+	EXPECT_EQ(1, chanfd_after_join(a));
+	EXPECT_EQ(1, n);
+}
+
 struct slow {
 	atomic_int begun;
 	int gate;

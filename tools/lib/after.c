@@ -16,6 +16,7 @@
 enum { WAITING, STOPPED, RUN };
 
 struct chanfd_after {
+	pid_t owner;
 	int context;
 	int state;
 	void (*fn)(void *arg);
@@ -54,6 +55,7 @@ struct chanfd_after *chanfd_after(int context, void (*fn)(void *arg), void *arg)
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return NULL;
+	a->owner = getpid();
 	a->fn = fn;
 	a->arg = arg;
 	a->context = chanfd_context(context);
@@ -70,7 +72,8 @@ fail:
 
 int chanfd_after_stop(struct chanfd_after *a)
 {
-	if (!decide(a, STOPPED))
+	/* In a child the context is the parent's still, whose thread would take it for done. */
+	if (a->owner != getpid() || !decide(a, STOPPED))
 		return 0;
 	chanfd_cancel(a->context, 0, NULL);
 	return 1;
@@ -78,11 +81,13 @@ int chanfd_after_stop(struct chanfd_after *a)
 
 int chanfd_after_join(struct chanfd_after *a)
 {
-	int err, ran, cancel;
+	int err = 0, ran, cancel;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	err = pthread_join(a->thread, NULL);
-	pthread_setcancelstate(cancel, NULL);
+	if (a->owner == getpid()) {
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+		err = pthread_join(a->thread, NULL);
+		pthread_setcancelstate(cancel, NULL);
+	}
 	if (err) {
 		errno = err;	/* EDEADLK: from its own function */
 		return -1;
