@@ -733,6 +733,7 @@ static int uses_the_parents_group(int context, void *arg)
 {
 	struct chanfd_group *g = *(struct chanfd_group **)arg;
 	struct chanfd_context_info info;
+	int fds[8], i;
 
 	if (errno_of(chanfd_group_go(g, give_back, NULL, NULL)) != EPERM ||
 	    errno_of(chanfd_group_fork(g, give_back, NULL, NULL)) != EPERM ||
@@ -740,10 +741,20 @@ static int uses_the_parents_group(int context, void *arg)
 	    errno_of(chanfd_group_limit(g, 1)) != EPERM ||
 	    errno_of(chanfd_group_degrade(g, NULL, NULL)) != EPERM)
 		return EDOM;
+	errno = 0;
+	if (chanfd_group_failures(g, NULL, 0) || errno != EPERM)
+		return EDOM;
 	if (errno_of(chanfd_cancel(context, 0, NULL)) != EPERM)
 		return EXDEV;
 	if (chanfd_context_info(context, &info) || info.cancellers != 1)
 		return ENOTUNIQ;
+	/* What has the numbers of the descriptors that it has not, is not the group's. */
+	for (i = 0; i < 8; i++)
+		fds[i] = dup(context);
+	chanfd_group_free(g);
+	for (i = 0; i < 8; i++)
+		if (fcntl(fds[i], F_GETFD) < 0)
+			return EBADF;
 	return 0;
 }
 

@@ -101,13 +101,13 @@ int chanfd_group_check(const struct chanfd_group *g)
 	return g->owner == getpid() ? 0 : fail(EPERM);
 }
 
-static void close_all(const struct chanfd_group *g)
+/* Closed, and forgotten: in a child their numbers may be used again. */
+static void close_all(struct chanfd_group *g)
 {
-	close(g->cancel);
-	close(g->waiter);
-	close(g->counter);
-	if (g->slots >= 0)
-		close(g->slots);
+	chanfd_cleanup_fd(&g->cancel);
+	chanfd_cleanup_fd(&g->waiter);
+	chanfd_cleanup_fd(&g->counter);
+	chanfd_cleanup_fd(&g->slots);
 }
 
 struct chanfd_group *chanfd_group(int parent, unsigned int flags)
@@ -269,8 +269,7 @@ int chanfd_group_limit(struct chanfd_group *g, int n)
 			chanfd_close_quietly(slots);
 		return -1;
 	}
-	if (g->slots >= 0)
-		close(g->slots);
+	chanfd_cleanup_fd(&g->slots);
 	g->slots = slots;
 	pthread_mutex_unlock(&g->lock);
 	return 0;
@@ -589,6 +588,8 @@ unsigned int chanfd_group_failures(struct chanfd_group *g, struct chanfd_failure
 {
 	unsigned int n, kept;
 
+	if (chanfd_group_check(g))
+		return 0;
 	pthread_mutex_lock(&g->lock);
 	n = g->failed;
 	kept = n < CHANFD_MAX_FAILURES ? n : CHANFD_MAX_FAILURES;
