@@ -972,6 +972,7 @@ int chanfd_context_budget(int parent, int64_t ns, unsigned int percent);
  *
  * Several for one context are independent (rule X16). Until it is joined it counts as
  * a context derived from @context: that is drained when all these functions are over.
+ * A forked child has no such thread: there, stopping does nothing, and joining only frees.
  *
  * Return: what to give to chanfd_after_join(), once; or NULL with EBADF, EPERM or
  * EINVAL (@context), EAGAIN (pthread_create(3)), the errors of making.
@@ -1807,7 +1808,7 @@ int chanfd_group_wait(struct chanfd_group *g, struct chanfd_failure *first);
  *
  * At most CHANFD_MAX_FAILURES are remembered, whatever @max is.
  *
- * Return: how many tasks have failed so far.
+ * Return: how many tasks have failed so far. 0 with EPERM in a forked child.
  */
 unsigned int chanfd_group_failures(struct chanfd_group *g, struct chanfd_failure *list,
 				   unsigned int max);
@@ -2052,7 +2053,7 @@ void *chanfd_pool_get(struct chanfd_pool *pool);
  *
  * Return: 0. EINVAL (not an object of this pool; with CHANFD_POOL_CHECK also: one that
  * is not handed out). Without that flag, an object that is put back twice is not always
- * found, and then handed out twice.
+ * found, and then handed out twice; nor is a wrong pointer into the pool.
  */
 int chanfd_pool_put(struct chanfd_pool *pool, void *object);
 
