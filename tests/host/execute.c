@@ -372,6 +372,9 @@ static void __attribute__((no_sanitize("thread"))) read_page(struct op *op)
 		op->number = page->version;
 		op->status = page->tag;
 		size = page->size;
+		/* A store that comes meanwhile is to be noticed. */
+		if (program->perturb)
+			sched_yield();
 		for (i = 0; i < size && i < LARGE; i++)
 			b.bytes[i] = page->data[i];
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);

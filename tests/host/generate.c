@@ -493,7 +493,8 @@ static void make_op(struct maker *m, struct op *op)
 	} else if (n == 31) {
 		op->kind = OP_SIGNAL;
 		op->obj = choose(c, m->p->workers);
-		op->arg = one_in(c, 4);
+		/* A lock is to be had without the thread that it was given to. */
+		op->arg = one_in(c, m->theme == LOCKING ? 2 : 4);
 		if (one_in(c, 8))
 			op->kind = OP_EVENT;
 	} else if (n % 3 == 2 || (m->theme == PLACE && n < 8)) {

@@ -18,7 +18,10 @@
 	perturb();					\
 } while (0)
 #define smp_mb()			__atomic_thread_fence(__ATOMIC_SEQ_CST)
-#define smp_wmb()			smp_mb()
+#define smp_wmb() do {					\
+	smp_mb();					\
+	perturb();					\
+} while (0)
 #define xchg(p, value) ({ __atomic_exchange_n(p, value, __ATOMIC_SEQ_CST); })
 
 #define try_cmpxchg64(p, old, value)					\
