@@ -74,11 +74,6 @@ static u32 wake_waiters(struct condition *cond, u32 n)
 	return woken;
 }
 
-static bool wait_ready(struct chanfd_waiter *w)
-{
-	return false;
-}
-
 /* Waits in any case. An error of releasing the lock ends the call. */
 static int wait_attempt(struct chanfd_waiter *w, bool park)
 {
@@ -94,7 +89,6 @@ static int wait_attempt(struct chanfd_waiter *w, bool park)
 }
 
 static const struct chanfd_waiter_ops wait_ops = {
-	.ready = wait_ready,
 	.attempt = wait_attempt,
 };
 
