@@ -42,6 +42,7 @@ enum waiting { NOBODY, SENDER, RECEIVER };
  * @error:	that it is to fail with if there is no fault
  * @least:	points that fail it: copies and allocations that it can't do without
  * @large:	it allocates more than a page at once, and does without
+ * @page:	it allocates a page that it can't do without
  * @elem:	of the channel; if 0, 8
  * @flags:	likewise
  * @cap:	likewise
@@ -61,6 +62,7 @@ struct trial {
 	int error;
 	unsigned int least;
 	bool large;
+	bool page;
 	unsigned int elem;
 	unsigned int flags;
 	unsigned int cap;
@@ -1319,10 +1321,10 @@ TEST_F(fault, every_point)
 			break;
 	}
 	EXPECT_LE(trial->least, points.failed);
-	if (trial->large) {
+	if (trial->large || trial->page) {
 		fail_pages(true);
 		points = step_all(_metadata, trial);
-		EXPECT_LT(0, points.survived);
+		EXPECT_LT(0, trial->large ? points.survived : points.failed);
 	}
 }
 
@@ -1419,11 +1421,12 @@ TRIAL(bind) { { .call = call_bind, .works = bind_works, .least = 3 } };
 /* Locks, and cells: a process that is new to a lock has an entry there. */
 TRIAL(lock) { { .call = call_lock, .works = lock_works, .least = 3 } };
 TRIAL(read_lock) { { .call = call_read_lock, .works = read_lock_works, .least = 3 } };
-TRIAL(lock_map) { { .call = call_lock_map, .works = map_works, .least = 2 } };
+TRIAL(lock_map) { { .call = call_lock_map, .works = map_works, .page = true, .least = 2 } };
 TRIAL(store) { { .call = call_store, .works = store_works, .least = 5 } };
 TRIAL(swap) { { .call = call_swap, .works = swap_works, .stored = true, .least = 5 } };
 TRIAL(load) { { .call = call_load, .works = load_works, .stored = true, .least = 2 } };
-TRIAL(cell_map) { { .call = call_cell_map, .works = map_works, .stored = true, .least = 2 } };
+TRIAL(cell_map) { { .call = call_cell_map, .works = map_works, .stored = true, .page = true,
+	.least = 2 } };
 
 /* Messages with files; and to be leased: the lease is an object with a handle. */
 TRIAL(send_fds) { { .call = call_send_fds, .cap = 4, .fds = 2, .sends = 1, .least = 6 } };

@@ -1539,6 +1539,26 @@ TEST_F(lock, page_is_shared)
 	chanfd_lock_unmap(page);
 }
 
+/* What fdinfo says of the mode of such a lock. */
+static bool has_mode(int lock, const char *mode)
+{
+	char path[64], text[1024];
+	bool has;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", lock);
+	has = read_text(path, text, sizeof(text)) && strstr(text, mode);
+	close(lock);
+	return has;
+}
+
+TEST(fdinfo_mode)
+{
+	EXPECT_TRUE(has_mode(chanfd_mutex(0, NULL), "chanfd-mode:\tadaptive\n"));
+	EXPECT_TRUE(has_mode(chanfd_mutex(CHANFD_BARGING, NULL), "chanfd-mode:\tbarging\n"));
+	EXPECT_TRUE(has_mode(chanfd_mutex(CHANFD_HANDOFF, NULL), "chanfd-mode:\thandoff\n"));
+	EXPECT_TRUE(has_mode(chanfd_rwmutex(0, NULL), "chanfd-mode:\trw adaptive\n"));
+}
+
 TEST(fdinfo)
 {
 	int lock = chanfd_rwmutex(CHANFD_HANDOFF, "door");
