@@ -99,9 +99,11 @@ static void hog_wide(void)
 static void hog_bytes(void)
 {
 	int flags = below(2) ? CHANFD_VARIABLE : 0, ch[64], n = 0;
+	unsigned int capacity;
 
-	while (n < 64 && (ch[n] = chanfd_channel(256, 1 << 12, flags, NULL)) >= 0)
-		n++;
+	for (capacity = 1 << 12; capacity; capacity /= 2)
+		while (n < 64 && (ch[n] = chanfd_channel(256, capacity, flags, NULL)) >= 0)
+			n++;
 	reach(BYTES, errno, EDQUOT);
 	keep();
 	while (n--)

@@ -604,7 +604,7 @@ static void hold(void)
 	const char *why;
 
 	storm->held = 1;
-	if (below(2))	/* what those who die then leave behind must be seen to, too */
+	if (below(4))	/* what those who die then leave behind must be seen to, too */
 		kill(-pgids[below(GANGS)], SIGKILL);
 	hit_all(SIGCONT);
 	if (!eventually(at_rest(&why))) {
