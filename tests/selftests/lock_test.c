@@ -842,12 +842,25 @@ TEST_F(lock, handoff_order)
 	EXPECT_TRUE(is_unused(self->mutex));
 }
 
-/* This task has a CPU for itself, on which @tid is to run; with 0, as before. */
+static void set_rt_runtime(const char *us)
+{
+	int fd = open("/proc/sys/kernel/sched_rt_runtime_us", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, us, strlen(us)) < 0)
+		err(1, "sched_rt_runtime_us");
+	close(fd);
+}
+
+/*
+ * This task has a CPU for itself, on which @tid is to run; with 0, as before. However
+ * long it takes, the scheduler does not let others in.
+ */
 static void keep_off(pid_t tid, int priority)
 {
 	struct sched_param param = { .sched_priority = priority };
 	cpu_set_t cpus;
 
+	set_rt_runtime(priority ? "-1" : "950000");
 	CPU_ZERO(&cpus);
 	CPU_SET(0, &cpus);
 	if (sched_setaffinity(0, sizeof(cpus), &cpus) ||
@@ -1335,15 +1348,6 @@ TEST(exec_holds_on)
 	}
 }
 
-static void set_rt_runtime(const char *us)
-{
-	int fd = open("/proc/sys/kernel/sched_rt_runtime_us", O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, us, strlen(us)) < 0)
-		err(1, "sched_rt_runtime_us");
-	close(fd);
-}
-
 /* Has a thread been told to die? */
 static bool is_doomed(pid_t pid, pid_t tid)
 {
@@ -1388,14 +1392,12 @@ TEST(exec_while_a_thread_waits)
 		_exit(1);
 	}
 	ASSERT_TRUE(eventually(r->count));
-	set_rt_runtime("-1");
 	keep_off(waiter->tid, 1);
 	r->go = true;
 	give_up = now() + BOUND;
 	while (!is_doomed(pid, waiter->tid) && now() < give_up)
 		;
 	keep_off(0, 0);
-	set_rt_runtime("950000");
 	EXPECT_GT(give_up, now());
 	EXPECT_EQ(0, errno_of(chanfd_lock(lock, CHANFD_OPT(-1, 0, chanfd_deadline(BOUND)))));
 	EXPECT_EQ(0, atomic_load(&((struct record *)waiter->arg)->count));
