@@ -29,7 +29,7 @@ check() {
 run() {
 	program=$1
 	shift
-	timeout -s KILL 100 "$examples/$program" "$@" >out 2>err
+	timeout -s KILL 500 "$examples/$program" "$@" >out 2>err
 	status=$?
 }
 
@@ -76,9 +76,9 @@ holds() {
 
 another_holds() { holds "$@" && [ "$holder" != "$victim" ]; }
 
-# eventually CONDITION...: does it come true within a minute?
+# eventually CONDITION...: does it come true within a time that no machine needs?
 eventually() {
-	give_up=$(($(date +%s) + 60))
+	give_up=$(($(date +%s) + 300))
 	until "$@"; do
 		[ "$(date +%s)" -lt $give_up ] || return
 		sleep 0.05
@@ -439,24 +439,21 @@ reload_storm() {
 	a=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 	b=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 	start_reload $a
-	rounds=0
-	until says "version 20"; do
-		rounds=$((rounds + 1))
-		[ $rounds -le 2000 ] || break
-		seq 20 >&9
-		if [ $((rounds % 2)) = 0 ]; then
-			configure $a
-		else
+	for version in $(seq 2 20); do
+		seq 50 >&9
+		if [ $((version % 2)) = 0 ]; then
 			configure $b
+		else
+			configure $a
 		fi
 		kill -HUP "$pid"
+		check eventually says "version $version"
 	done
 	exec 9>&-
 	finish
 	check status_is 0
-	check says "version 20"
-	check [ "$(wc -l <out)" = $((rounds * 20)) ]
-	check [ "$(grep -cxE "($a|$b), [0-9]+" out)" = $((rounds * 20)) ]
+	check [ "$(wc -l <out)" = 950 ]
+	check [ "$(grep -cxE "($a|$b), [0-9]+" out)" = 950 ]
 }
 
 reload_worker_killed() {
@@ -587,7 +584,7 @@ tests="bank_no_transfer_is_lost bank_holder_dies bank_workers_killed
 	fanout_counts fanout_worker_killed fanout_parent_killed
 	hedge_first_is_fast hedge_calls_off_the_slow_one hedge_first_fails
 	hedge_nobody_answers hedge_killed serve_finishes_what_is_in_work
-	serve_grace_period_ends serve_interrupted serve_killed serve_worker_killed
+	serve_grace_period_ends serve_interrupted serve_worker_killed serve_killed
 	reload_while_at_work reload_storm reload_worker_killed
 	supervise_counts supervise_file_fails supervise_worker_killed supervise_storm
 	supervise_killed usage no_device"
