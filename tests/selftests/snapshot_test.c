@@ -171,6 +171,7 @@ static void starve(bool hungry)
 	none.rlim_cur = 1;
 	if (setrlimit(RLIMIT_AS, &none))
 		err(1, "setrlimit");
+	/* cppcheck-suppress leakNoVarFunctionCall */
 	while (malloc(4096))
 		;
 }
