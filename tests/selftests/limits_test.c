@@ -185,6 +185,16 @@ static long run_user(struct party *me)
 	return 0;
 }
 
+/* The next test must not find what they have left. */
+static struct party *users[4];
+static int nr_users;
+
+static void kill_users(void)
+{
+	while (nr_users)
+		party_kill(users[--nr_users]);
+}
+
 static struct user *user_start(uid_t uid)
 {
 	struct party *p = party_new(true, run_user, -1);
@@ -195,7 +205,7 @@ static struct user *user_start(uid_t uid)
 	u->answer = make(0);
 	u->bound = eventfd(0, EFD_CLOEXEC);
 	p->arg = u;
-	party_start(p);
+	users[nr_users++] = party_start(p);
 	return u;
 }
 
@@ -224,6 +234,7 @@ FIXTURE_SETUP(user_limits)
 
 FIXTURE_TEARDOWN(user_limits)
 {
+	kill_users();
 	set_parameter(PARAMETERS "max_objects", self->max_objects);
 	set_parameter(PARAMETERS "max_bytes", self->max_bytes);
 }
