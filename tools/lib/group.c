@@ -493,16 +493,17 @@ static struct task *new_task(struct chanfd_group *g, const struct chanfd_job *jo
 	return NULL;
 }
 
-/* Returns an errno; if that is 0 the task may be gone. */
-static int start_thread(struct task *t)
+/* Returns 0, and the task may be gone; or -1. */
+static pid_t start_thread(struct task *t)
 {
 	pthread_t thread;
+	int err = pthread_create(&thread, NULL, run_in_thread, t);
 
-	return pthread_create(&thread, NULL, run_in_thread, t);
+	return err ? fail(err) : 0;
 }
 
-/* Likewise. */
-static int start_process(struct task *t, pid_t *pid)
+/* Likewise, but the process instead of 0. */
+static pid_t start_process(struct task *t)
 {
 	struct start start = { .task = t };
 	void *said = mmap(NULL, sizeof(*t->said), PROT_READ | PROT_WRITE,
@@ -511,7 +512,7 @@ static int start_process(struct task *t, pid_t *pid)
 	int err, cancel;
 
 	if (said == MAP_FAILED)
-		return errno;
+		return -1;
 	t->said = said;
 	pthread_sigmask(SIG_SETMASK, NULL, &t->mask);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
@@ -520,7 +521,6 @@ static int start_process(struct task *t, pid_t *pid)
 	if (!err) {
 		while (sem_wait(&start.known))
 			;
-		*pid = start.pid;
 		if (start.pid < 0) {
 			err = start.error;
 			pthread_join(thread, NULL);
@@ -528,23 +528,25 @@ static int start_process(struct task *t, pid_t *pid)
 	}
 	sem_destroy(&start.known);
 	pthread_setcancelstate(cancel, NULL);
-	if (err)
-		munmap(said, sizeof(*t->said));
-	return err;
+	if (!err)
+		return start.pid;
+	munmap(said, sizeof(*t->said));
+	return fail(err);
 }
 
 int chanfd_group_start(struct chanfd_group *g, const struct chanfd_job *job,
 		       const struct chanfd_opt *opt)
 {
 	struct task *t = new_task(g, job, opt);
-	pid_t pid = 0;
+	pid_t pid;
 	int err;
 
 	if (!t)
 		return -1;
-	err = job->process ? start_process(t, &pid) : start_thread(t);
-	if (!err)
+	pid = job->process ? start_process(t) : start_thread(t);
+	if (pid >= 0)
 		return pid;
+	err = errno;
 	give_slot_back(g);
 	chanfd_wg_done(g->counter);
 	forget_task(t);
