@@ -28,16 +28,16 @@
 
 /**
  * struct watch - a context that signals end
- * @handlers:	that use it now
  * @signals:	bit N - 1: signal N ends it; 0: not in use. Atomic
- * @cancel:	its handle, constant while @signals is not 0 or @handlers is not
  * @id:		of the context
+ * @handlers:	that use it now
+ * @cancel:	its handle, constant while @signals is not 0 or @handlers is not
  */
 struct watch {
-	unsigned int handlers;
 	uint64_t signals;
-	int cancel;
 	uint64_t id;
+	unsigned int handlers;
+	int cancel;
 };
 
 /**
