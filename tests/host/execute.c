@@ -366,6 +366,7 @@ static void __attribute__((no_sanitize("thread"))) read_page(struct op *op)
 	u64 before, after;
 	u32 size, i;
 
+	memset(b.bytes, UNTOUCHED, sizeof(b.bytes));
 	do {
 		before = page->sequence;
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);

@@ -42,7 +42,7 @@ static void values(void)
 	struct pair c = cell(16);
 	char buf[16] = "", text[1000];
 	struct chanfd_cell_info info;
-	uint64_t version;
+	uint64_t version = 0;
 	struct chanfd_store s = {
 		.flags = CHANFD_SWAP,
 		.buf = (uintptr_t)"new",
@@ -155,7 +155,7 @@ static void is_whole(const unsigned char *buf, long size)
 static long load_many(int fd)
 {
 	unsigned char buf[BIG];
-	uint64_t version, last = 0;
+	uint64_t version = 0, last = 0;
 	long size;
 
 	while (last < 2 * ROUNDS) {
