@@ -158,7 +158,9 @@ TEST(memory_returns)
 static void starve(bool hungry)
 {
 	static struct rlimit before;
+	static void **taken;
 	struct rlimit none;
+	void **more;
 
 	if (!hungry) {
 		if (setrlimit(RLIMIT_AS, &before))
@@ -171,9 +173,10 @@ static void starve(bool hungry)
 	none.rlim_cur = 1;
 	if (setrlimit(RLIMIT_AS, &none))
 		err(1, "setrlimit");
-	/* cppcheck-suppress leakNoVarFunctionCall */
-	while (malloc(4096))
-		;
+	while ((more = malloc(4096))) {
+		*more = taken;
+		taken = more;
+	}
 }
 
 /* Without memory for a new copy there is the old one, whole. */
