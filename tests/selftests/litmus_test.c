@@ -707,7 +707,8 @@ FIXTURE_SETUP(lock)
 
 FIXTURE_TEARDOWN(lock)
 {
-	close(self->g->lock);
+	if (self->g)
+		close(self->g->lock);
 }
 
 /* The test is a writer, too. */
@@ -843,7 +844,7 @@ FIXTURE_TEARDOWN(bells)
 {
 	int i;
 
-	for (i = 0; i < 2; i++) {
+	for (i = 0; self->b && i < 2; i++) {
 		close(self->b->cond[i]);
 		close(self->b->lock[i]);
 	}
@@ -950,8 +951,10 @@ FIXTURE_SETUP(cells)
 
 FIXTURE_TEARDOWN(cells)
 {
-	close(self->pair->cell[0]);
-	close(self->pair->cell[1]);
+	if (self->pair) {
+		close(self->pair->cell[0]);
+		close(self->pair->cell[1]);
+	}
 }
 
 /* The end of it. */

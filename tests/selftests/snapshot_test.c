@@ -373,8 +373,10 @@ FIXTURE_SETUP(snapshot)
 
 FIXTURE_TEARDOWN(snapshot)
 {
-	chanfd_snapshot_close(self->st->s);
-	close(self->st->cell);
+	if (self->st) {
+		chanfd_snapshot_close(self->st->s);
+		close(self->st->cell);
+	}
 }
 
 #define ROUNDS	(2000 / SLOWNESS)

@@ -533,7 +533,8 @@ FIXTURE_TEARDOWN(killed)
 {
 	chanfd_group_free(self->g);
 	close(self->ch);
-	close(self->record->gate);
+	if (self->record)
+		close(self->record->gate);
 	EXPECT_EQ(self->fds, open_fds());
 	EXPECT_EQ(-1, waitpid(-1, NULL, WNOHANG));
 	EXPECT_TRUE(eventually(handles_open() == self->handles));
