@@ -268,8 +268,8 @@ TEST_F(group, limit_is_respected)
 	for (i = 0; i < n; i++)
 		ASSERT_LE(0, start(self->g, rise_and_fall, gauge, NULL));
 	EXPECT_EQ(0, chanfd_group_wait(self->g, NULL));
-	EXPECT_EQ(n, gauge->all);
-	EXPECT_GE(10, gauge->most);
+	EXPECT_EQ(n, atomic_load(&gauge->all));
+	EXPECT_GE(10, atomic_load(&gauge->most));
 }
 
 /* E4; TestTryGo */
@@ -365,12 +365,12 @@ TEST_F(group, start_waits_for_a_slot)
 	ASSERT_LE(0, start(self->g, pass_gate, WITH(gate), NULL));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, start_one, &s));
 	pause_for(A_WHILE);
-	EXPECT_EQ(-1, s.error);
+	EXPECT_EQ(-1, atomic_load(&s.error));
 	ASSERT_EQ(0, chanfd_waitgroup_info(chanfd_group_waitgroup(self->g), &info));
 	EXPECT_EQ(1, info.count);
 	ASSERT_EQ(0, chanfd_put(gate, 1, SOON));
 	ASSERT_EQ(0, pthread_join(thread, NULL));
-	EXPECT_EQ(0, s.error);
+	EXPECT_EQ(0, atomic_load(&s.error));
 	EXPECT_EQ(0, chanfd_group_wait(self->g, NULL));
 	close(gate);
 }
@@ -391,7 +391,7 @@ TEST_F(group, waiting_for_a_slot_counts)
 	ASSERT_EQ(0, chanfd_put(gate, 1, SOON));
 	for (i = 0; i < 2; i++) {
 		ASSERT_EQ(0, pthread_join(thread[i], NULL));
-		EXPECT_EQ(0, s[i].error);
+		EXPECT_EQ(0, atomic_load(&s[i].error));
 	}
 	EXPECT_EQ(0, chanfd_group_wait(self->g, NULL));
 	EXPECT_EQ(0, chanfd_group_limit(self->g, 2));
@@ -521,7 +521,7 @@ TEST_F(group, degrade)
 	ASSERT_LE(0, start(self->g, give_back, WITH(EIO), NULL));
 	ASSERT_LE(0, start(self->g, give_back, WITH(EIO), NULL));
 	EXPECT_EQ(0, chanfd_group_wait(self->g, NULL));
-	EXPECT_EQ(2, f.used);
+	EXPECT_EQ(2, atomic_load(&f.used));
 	EXPECT_EQ(EIO, f.last);
 	EXPECT_EQ(ECANCELED, context_of(self->g).cause);
 	EXPECT_EQ(0, chanfd_group_failures(self->g, NULL, 0));
@@ -530,11 +530,11 @@ TEST_F(group, degrade)
 	ASSERT_EQ(0, chanfd_group_degrade(self->g, fall_back, &f));
 	ASSERT_LE(0, start(self->g, give_back, WITH(ENOENT), NULL));
 	EXPECT_EQ(EAGAIN, errno_of(chanfd_group_wait(self->g, NULL)));
-	EXPECT_EQ(3, f.used);
+	EXPECT_EQ(3, atomic_load(&f.used));
 	ASSERT_EQ(0, chanfd_group_degrade(self->g, NULL, NULL));
 	ASSERT_LE(0, start(self->g, give_back, WITH(EIO), NULL));
 	EXPECT_EQ(EAGAIN, errno_of(chanfd_group_wait(self->g, NULL)));
-	EXPECT_EQ(3, f.used);
+	EXPECT_EQ(3, atomic_load(&f.used));
 	EXPECT_EQ(2, chanfd_group_failures(self->g, NULL, 0));
 }
 
@@ -672,7 +672,7 @@ TEST_F(group, groups_in_tasks)
 	for (i = 0; i < 4; i++)
 		ASSERT_LE(0, start(self->g, has_a_group, gauge, NULL));
 	EXPECT_EQ(0, chanfd_group_wait(self->g, NULL));
-	EXPECT_EQ(24, gauge->all);
+	EXPECT_EQ(24, atomic_load(&gauge->all));
 }
 
 /* Tasks may start others. */
@@ -701,7 +701,7 @@ TEST(tasks_start_tasks)
 	ASSERT_NE(NULL, r.g);
 	ASSERT_EQ(0, chanfd_group_go(r.g, starts_two, &r, NULL));
 	EXPECT_EQ(0, chanfd_group_wait(r.g, NULL));
-	EXPECT_EQ(129, r.all);
+	EXPECT_EQ(129, atomic_load(&r.all));
 	chanfd_group_free(r.g);
 	EXPECT_TRUE(eventually(threads() == alone));
 }
@@ -968,10 +968,10 @@ TEST(parent_is_killed)
 	parent->arg = o;
 	party_start(parent);
 	ASSERT_TRUE(eventually(o->running == 6));
-	EXPECT_EQ(0, o->told);
+	EXPECT_EQ(0, atomic_load(&o->told));
 	party_kill(parent);
 	EXPECT_TRUE(eventually(o->told == 6));
-	EXPECT_EQ(0, o->wrong);
+	EXPECT_EQ(0, atomic_load(&o->wrong));
 }
 
 /* Programs with habits of their own */
@@ -1073,7 +1073,7 @@ TEST_F(group, signals)
 		for (i = 0; i < 20; i++)
 			kill(getpid(), SIGUSR1);
 		EXPECT_TRUE(eventually(signalled));
-		EXPECT_GT(1000, signalled);
+		EXPECT_GT(1000, atomic_load(&signalled));
 		ASSERT_EQ(0, chanfd_put(gate, 1, SOON));
 		EXPECT_EQ(0, chanfd_group_wait(self->g, NULL));
 	}

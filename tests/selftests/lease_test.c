@@ -871,7 +871,7 @@ TEST_F(lease, limits)
 		party_start(p);
 		EXPECT_EQ(0, party_join(p));
 		EXPECT_EQ(EDQUOT, (int)p->value);
-		EXPECT_EQ(i ? 4 : 5, s->made);
+		EXPECT_EQ(i ? 4 : 5, atomic_load(&s->made));
 		set_parameter(limits[i].name, limits[i].usual);
 		/* All but one came back, and each that could not be leased stayed. */
 		EXPECT_EQ(9, chanfd_len(fd[0]));
@@ -1134,7 +1134,7 @@ TEST_F(lease, storm)
 	for (i = 0; i < WORKERS; i++)
 		EXPECT_EQ(0, party_join(workers[i]));
 	for (i = 0; i < JOBS; i++)
-		EXPECT_EQ(1, worked->had[i]);
+		EXPECT_EQ(1, atomic_load(&worked->had[i]));
 	EXPECT_EQ(JOBS, info_of(ch[0]).received);
 	EXPECT_EQ(0, info_of(ch[0]).leased);
 	EXPECT_TRUE(conserved(ch[0]));
@@ -1189,7 +1189,7 @@ TEST_F(lease, crowd)
 	EXPECT_EQ(0, chanfd_close(ch[1], 0));
 	EXPECT_EQ(0, join_all(p, WORKERS));
 	for (i = 0; i < JOBS; i++)
-		EXPECT_EQ(1, worked->had[i]);
+		EXPECT_EQ(1, atomic_load(&worked->had[i]));
 	EXPECT_EQ(JOBS, info_of(ch[0]).received);
 	EXPECT_TRUE(conserved(ch[0]));
 	close(ch[0]);

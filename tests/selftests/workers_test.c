@@ -107,7 +107,7 @@ FIXTURE_TEARDOWN(workers)
 	int i_;								\
 									\
 	for (i_ = 0; i_ < MESSAGES; i_++)				\
-		EXPECT_EQ(1, (record)->done[i_]);			\
+		EXPECT_EQ(1, atomic_load(&(record)->done[i_]));		\
 } while (0)
 
 static int live(struct chanfd_workers *w)
@@ -196,10 +196,10 @@ TEST_F(workers, finishes_its_message)
 	ASSERT_EQ(0, chanfd_put(self->ch, one, SOON));
 	pause_for(A_WHILE);
 	EXPECT_EQ(1, live(w));
-	EXPECT_EQ(0, self->record->ended);
+	EXPECT_EQ(0, atomic_load(&self->record->ended));
 	ASSERT_EQ(0, chanfd_put(self->record->gate, one, SOON));
 	EXPECT_EQ(0, chanfd_group_wait(self->g, NULL));
-	EXPECT_EQ(1, self->record->ended);
+	EXPECT_EQ(1, atomic_load(&self->record->ended));
 	EXPECT_EQ(1, chanfd_len(self->ch));
 	close(self->record->gate);
 }
@@ -402,7 +402,7 @@ TEST_F(workers, sizes)
 	ASSERT_EQ(0, chanfd_close(ch, 0));
 	ASSERT_EQ(0, chanfd_close(none, 0));
 	EXPECT_EQ(0, chanfd_group_wait(self->g, NULL));
-	EXPECT_EQ(8, *n);
+	EXPECT_EQ(8, atomic_load(n));
 	close(ch);
 	close(none);
 	free(buf);
@@ -569,7 +569,7 @@ TEST_F(killed, is_replaced)
 		if (!variant->leased || i == 1)
 			ASSERT_EQ(0, chanfd_put(self->ch, one, SOON));
 		ASSERT_TRUE(eventually(self->record->begun == i));
-		ASSERT_NE(before, self->record->pid);
+		ASSERT_NE(before, atomic_load(&self->record->pid));
 		before = self->record->pid;
 		ASSERT_EQ(0, kill(before, SIGKILL));
 		ASSERT_TRUE(receivers_wait(self->ch, variant->leased ? 2 : 3));
@@ -626,10 +626,10 @@ TEST_F(killed, by_its_message)
 	for (i = 0; i < 5; i++)
 		ASSERT_EQ(0, chanfd_put(self->ch, (int){ 13 }, SOON));
 	EXPECT_EQ(EOWNERDEAD, errno_of(chanfd_group_wait(self->g, NULL)));
-	EXPECT_LE(5, self->record->begun);
-	EXPECT_EQ(0, self->record->ended);
+	EXPECT_LE(5, atomic_load(&self->record->begun));
+	EXPECT_EQ(0, atomic_load(&self->record->ended));
 	if (variant->leased) {
-		EXPECT_LE(1, self->record->redelivered);
+		EXPECT_LE(1, atomic_load(&self->record->redelivered));
 		EXPECT_EQ(5, chanfd_len(self->ch));
 	}
 }
