@@ -5,7 +5,6 @@
  * time that is left.
  */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/resource.h>
@@ -14,29 +13,6 @@
 #include "helpers.h"
 
 #define SOON	CHANFD_OPT(-1, 0, chanfd_deadline(BOUND))
-
-static int entries(const char *path)
-{
-	DIR *dir = opendir(path);
-	int n = 0;
-
-	if (!dir)
-		err(1, "%s", path);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
-static int open_fds(void)
-{
-	return entries("/proc/self/fd");
-}
-
-static int threads(void)
-{
-	return entries("/proc/self/task") - 2;
-}
 
 #define EXPECT_END(cause_, text_, ctx_) do {				\
 	struct chanfd_context_info info_;				\

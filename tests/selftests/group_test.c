@@ -3,36 +3,12 @@
  * Groups: tasks that are threads or child processes, with one context, one result and
  * one end. Rules E1 to E10.
  */
-#include <dirent.h>
 #include <sys/resource.h>
 
 #include "helpers.h"
 
 #define SOON	CHANFD_OPT(-1, 0, chanfd_deadline(BOUND))
 #define NOW	CHANFD_OPT(-1, CHANFD_NONBLOCK, 0)
-
-static int entries(const char *path)
-{
-	DIR *dir = opendir(path);
-	int n = 0;
-
-	if (!dir)
-		err(1, "%s", path);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
-static int open_fds(void)
-{
-	return entries("/proc/self/fd");
-}
-
-static int threads(void)
-{
-	return entries("/proc/self/task") - 2;
-}
 
 static bool no_children(void)
 {

@@ -17,6 +17,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <dirent.h>
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -161,6 +162,30 @@ static inline long handles_open(void)
 	if (!read_text("/sys/module/chanfd/refcnt", text, sizeof(text)))
 		err(1, "/sys/module/chanfd/refcnt");
 	return atol(text);
+}
+
+static inline int entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	int n = 0;
+
+	if (!dir)
+		err(1, "%s", path);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* Of this process; to compare, as the count has some that are not. */
+static inline int open_fds(void)
+{
+	return entries("/proc/self/fd");
+}
+
+static inline int threads(void)
+{
+	return entries("/proc/self/task") - 2;
 }
 
 /**

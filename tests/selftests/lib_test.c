@@ -3,7 +3,6 @@
  * What the library adds to the ioctls: types, scopes, select in C, handing over,
  * and help with the first mistake.
  */
-#include <dirent.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -23,19 +22,6 @@ struct job {
 /* Waits, but not for ever. */
 #define SOON CHANFD_OPT(-1, 0, chanfd_deadline(BOUND))
 #define NOW CHANFD_OPT(-1, CHANFD_NONBLOCK, 0)
-
-static int open_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	if (!dir)
-		err(1, "/proc/self/fd");
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static uint64_t id_of(int fd)
 {

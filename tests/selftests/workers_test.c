@@ -2,7 +2,6 @@
 /*
  * Workers: tasks of a group, threads or processes, that receive from one channel.
  */
-#include <dirent.h>
 #include <sys/resource.h>
 
 #include "helpers.h"
@@ -22,29 +21,6 @@ struct record {
 	atomic_uint redelivered;
 	atomic_int done[MESSAGES];
 };
-
-static int entries(const char *path)
-{
-	DIR *dir = opendir(path);
-	int n = 0;
-
-	if (!dir)
-		err(1, "%s", path);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
-static int open_fds(void)
-{
-	return entries("/proc/self/fd");
-}
-
-static int threads(void)
-{
-	return entries("/proc/self/task") - 2;
-}
 
 FIXTURE(workers) {
 	struct chanfd_group *g;
